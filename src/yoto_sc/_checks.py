@@ -1,0 +1,314 @@
+"""Validation of what the user passes: one error for each problem, before any work is done."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import re
+from dataclasses import dataclass
+from numbers import Integral
+from typing import TYPE_CHECKING, Literal, TypeGuard
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from yoto_sc._keys import Keys
+
+
+@dataclass(frozen=True)
+class GeneRules:
+    """Which genes may and must be selected, as masks over the genes.
+
+    Parameters
+    ----------
+    allowed
+        Shape ``(n_vars,)``: the gene may be in the panel.
+    required
+        Shape ``(n_vars,)``: the gene must be in the panel; required genes are allowed.
+    """
+
+    allowed: NDArray[np.bool_]
+    required: NDArray[np.bool_]
+
+
+def check_adata(adata: AnnData) -> None:
+    """Refuse objects that cannot be worked on as a whole, in memory, by name.
+
+    Raises
+    ------
+    TypeError
+        Not an AnnData object.
+    ValueError
+        A view, a backed object, an empty one, or one whose names are not unique.
+    """
+    if not isinstance(adata, AnnData):
+        raise TypeError(f"adata must be an AnnData object, not {type(adata).__name__}.")
+    if adata.isbacked:
+        raise ValueError("adata is backed on disk. Load it first: adata = adata.to_memory().")
+    if adata.is_view:
+        raise ValueError(
+            "adata is a view of another AnnData object. Make it a copy first: adata = adata.copy()."
+        )
+    if 0 in adata.shape:
+        raise ValueError(
+            f"adata has the shape {adata.shape}; it needs at least one cell and gene."
+        )
+    for names, axis in ((adata.obs_names, "obs"), (adata.var_names, "var")):
+        if not names.is_unique:
+            twice = names[names.duplicated()][0]
+            raise ValueError(
+                f"adata.{axis}_names are not unique: {twice!r} occurs more than once. Call "
+                f"adata.{axis}_names_make_unique()."
+            )
+
+
+def check_task_keys(
+    obs: pd.DataFrame, categorical_keys: Sequence[str], continuous_keys: Sequence[str]
+) -> None:
+    """Refuse sets of keys that name no task, or a task twice.
+
+    Raises
+    ------
+    KeyError
+        A key is no column of `obs`.
+    ValueError
+        No task, a repeated key, or a key that names several columns.
+    """
+    if not categorical_keys and not continuous_keys:
+        raise ValueError(
+            "No task given: name at least one obs column in `categorical_keys` or "
+            f"`continuous_keys`. The columns are {list(obs.columns)}."
+        )
+    both = sorted(set(categorical_keys) & set(continuous_keys))
+    if both:
+        raise ValueError(
+            f"{both} are in both `categorical_keys` and `continuous_keys`. Decide for one kind."
+        )
+    for name, keys in (
+        ("categorical_keys", categorical_keys),
+        ("continuous_keys", continuous_keys),
+    ):
+        for key in keys:
+            _check_column(obs, key, name)
+            if list(keys).count(key) > 1:
+                raise ValueError(f"`{name}` names {key!r} more than once.")
+
+
+def check_split_key(obs: pd.DataFrame, split_key: str | None) -> None:
+    """Refuse a column that cannot split the cells into groups.
+
+    Raises
+    ------
+    KeyError
+        `split_key` is no column of `obs`.
+    ValueError
+        There are fewer than two groups.
+    """
+    if split_key is None:
+        return
+    _check_column(obs, split_key, "split_key")
+    n_groups = obs[split_key].nunique()
+    if n_groups < 2:
+        raise ValueError(
+            f"split_key={split_key!r} has {n_groups} group; holding groups out needs at least 2. "
+            "Pass None to hold out cells instead."
+        )
+
+
+def check_written_keys(
+    obs: pd.DataFrame,
+    keys: Keys,
+    categorical_keys: Sequence[str],
+    continuous_keys: Sequence[str],
+    split_key: str | None = None,
+) -> None:
+    """Refuse names under which a result would overwrite an input or another result.
+
+    Raises
+    ------
+    TypeError
+        ``key_added`` is no string.
+    ValueError
+        Two results, or a result and an input, share a column.
+    """
+    if not isinstance(keys.key, str) or not keys.key:
+        raise TypeError(f"key_added must be a non-empty string, not {keys.key!r}.")
+    written = keys.obs(categorical_keys, continuous_keys)
+    inputs = {*categorical_keys, *continuous_keys, split_key}
+    for column in written:
+        if column in inputs or written.count(column) > 1:
+            raise ValueError(
+                f"The result column obs[{column!r}] would overwrite a label or another result. "
+                f"Choose another key_added than {keys.key!r}, or rename the label's column."
+            )
+
+
+def resolve_genes(
+    var: pd.DataFrame,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    candidates: str | Iterable[str] | None = None,
+) -> GeneRules:
+    """Turn the user's rules on genes into masks.
+
+    Parameters
+    ----------
+    var
+        Table of the genes, ``adata.var``, of shape ``(n_vars, …)``.
+    include
+        Var names that must be in the panel.
+    exclude
+        Var names, or shell-style patterns such as ``"MT-*"``, that must not be.
+    candidates
+        Boolean column of `var`, or var names, to choose from; `None`: all genes. Genes in
+        `include` may be chosen in any case.
+
+    Raises
+    ------
+    KeyError
+        A gene or column does not exist.
+    TypeError
+        The `candidates` column is not boolean, or a gene name is no string.
+    ValueError
+        Rules contradict each other, or leave no gene.
+    """
+    names = var.index
+    required = _mask_of(names, include, "include")
+    excluded = _excluded(names, exclude)
+    contested = names[required & excluded]
+    if len(contested):
+        raise ValueError(
+            f"{list(contested)} are both in `include` and in `exclude` (patterns count). Remove "
+            "them from one of the two."
+        )
+    allowed = (_candidates(var, candidates) & ~excluded) | required
+    if not allowed.any():
+        raise ValueError("`candidates` and `exclude` leave no gene to choose from.")
+    return GeneRules(allowed, required)
+
+
+def check_n_genes(n_genes: int | Literal["auto"], rules: GeneRules) -> None:
+    """Refuse panel sizes that the rules cannot meet.
+
+    Raises
+    ------
+    TypeError
+        Neither an integer nor ``"auto"``.
+    ValueError
+        Below 1, below the number of required genes, or above the number of allowed ones.
+    """
+    if n_genes == "auto":
+        return
+    if not _is_integer(n_genes):
+        raise TypeError(f'n_genes must be an integer or "auto", not {n_genes!r}.')
+    n_allowed, n_required = int(rules.allowed.sum()), int(rules.required.sum())
+    if n_genes < 1:
+        raise ValueError(f"n_genes must be at least 1, not {n_genes}.")
+    if n_genes < n_required:
+        raise ValueError(
+            f"n_genes={n_genes} is smaller than the {n_required} genes in `include`. Ask for more "
+            "genes, or include fewer."
+        )
+    if n_genes > n_allowed:
+        raise ValueError(
+            f"n_genes={n_genes} exceeds the {n_allowed} genes that may be chosen. Ask for fewer "
+            "genes, or loosen `candidates` and `exclude`."
+        )
+
+
+def check_integer(value: object, name: str, *, minimum: int) -> None:
+    """Refuse what is no integer of at least `minimum`.
+
+    Raises
+    ------
+    TypeError
+        No integer.
+    ValueError
+        Too small.
+    """
+    if not _is_integer(value):
+        raise TypeError(f"{name} must be an integer, not {value!r}.")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, not {value}.")
+
+
+def as_list(value: str | Iterable[str] | None) -> list[str]:
+    """Return a list of names; a single string is one name, `None` is none."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else list(value)
+
+
+def missing_genes(names: pd.Index, genes: Collection[str]) -> list[str]:
+    """Return the `genes` that are not among `names`, in their own order."""
+    known = set(names)
+    return [gene for gene in genes if gene not in known]
+
+
+def _is_integer(value: object) -> TypeGuard[int]:
+    return isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
+
+
+def _check_column(obs: pd.DataFrame, key: str, argument: str) -> None:
+    if key not in obs.columns:
+        raise KeyError(
+            f"`{argument}` names {key!r}, which is not a column of adata.obs. The columns are "
+            f"{list(obs.columns)}."
+        )
+    if isinstance(obs[key], pd.DataFrame):
+        raise ValueError(
+            f"adata.obs has more than one column {key!r}. Rename or drop one of them."
+        )
+
+
+def _mask_of(names: pd.Index, genes: Collection[str], argument: str) -> NDArray[np.bool_]:
+    for gene in genes:
+        if not isinstance(gene, str):
+            raise TypeError(f"`{argument}` must hold var names (strings), not {gene!r}.")
+    unknown = missing_genes(names, genes)
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], names.astype(str), n=3)
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise KeyError(
+            f"`{argument}` names {unknown}, which {'is' if len(unknown) == 1 else 'are'} not in "
+            f"adata.var_names.{hint}"
+        )
+    return np.asarray(names.isin(list(genes)))
+
+
+def _excluded(names: pd.Index, exclude: Sequence[str]) -> NDArray[np.bool_]:
+    exact = [gene for gene in exclude if gene in names or not _is_pattern(gene)]
+    mask = _mask_of(names, exact, "exclude")
+    for pattern in (gene for gene in exclude if gene not in exact):
+        matches = re.compile(fnmatch.translate(pattern)).match
+        mask |= np.fromiter((matches(name) is not None for name in names), bool, len(names))
+    return mask
+
+
+def _is_pattern(gene: object) -> bool:
+    return isinstance(gene, str) and any(character in gene for character in "*?[")
+
+
+def _candidates(var: pd.DataFrame, candidates: str | Iterable[str] | None) -> NDArray[np.bool_]:
+    if candidates is None:
+        return np.ones(len(var), dtype=bool)
+    if not isinstance(candidates, str):
+        return _mask_of(var.index, list(candidates), "candidates")
+    if candidates not in var.columns:
+        raise KeyError(
+            f"candidates={candidates!r} is not a column of adata.var. The columns are "
+            f"{list(var.columns)}; a list of var names is allowed too."
+        )
+    column = var[candidates]
+    if not pd.api.types.is_bool_dtype(column.dtype):
+        raise TypeError(
+            f"The var column {candidates!r} must be boolean to name the candidates, but its dtype "
+            f"is {column.dtype}."
+        )
+    return np.asarray(column.fillna(False).to_numpy(dtype=bool))

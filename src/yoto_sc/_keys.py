@@ -1,0 +1,66 @@
+"""Every AnnData key that yoto_sc reads or writes, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DEFAULT_KEY = "yoto"
+"""The default of every ``key_added`` and ``key`` argument."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The names under which one selection is stored.
+
+    Parameters
+    ----------
+    key
+        The prefix of all names, ``key_added`` of the public functions.
+    """
+
+    key: str = DEFAULT_KEY
+
+    @property
+    def uns(self) -> str:
+        """``adata.uns`` entry of parameters, tasks, metrics, path and history."""
+        return self.key
+
+    @property
+    def latent(self) -> str:
+        """``adata.obsm`` entry of the shared representation."""
+        return f"X_{self.key}"
+
+    @property
+    def selected(self) -> str:
+        """Boolean ``adata.var`` column: the gene is in the panel."""
+        return f"{self.key}_selected"
+
+    @property
+    def rank(self) -> str:
+        """``Int64`` ``adata.var`` column: 1 is the most important gene."""
+        return f"{self.key}_rank"
+
+    @property
+    def score(self) -> str:
+        """``float32`` ``adata.var`` column: selection score."""
+        return f"{self.key}_score"
+
+    def prediction(self, task: str) -> str:
+        """``adata.obs`` column of the predictions for `task`."""
+        return f"{self.key}_{task}"
+
+    def confidence(self, task: str) -> str:
+        """``adata.obs`` column of the probability of the predicted class of `task`."""
+        return f"{self.key}_{task}_confidence"
+
+    def obs(self, categorical_keys: Iterable[str], continuous_keys: Iterable[str]) -> list[str]:
+        """All ``adata.obs`` columns that a selection for these tasks writes, in order."""
+        columns = []
+        for task in categorical_keys:
+            columns += [self.prediction(task), self.confidence(task)]
+        columns += [self.prediction(task) for task in continuous_keys]
+        return columns

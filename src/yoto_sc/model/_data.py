@@ -1,0 +1,188 @@
+"""Minibatches for selection: every member of the ensemble sees its own cells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+
+from yoto_sc.model._module import X_KEY
+from yoto_sc.model._splits import fold_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import scipy.sparse as sp
+    from numpy.typing import NDArray
+
+    from yoto_sc.model._splits import Split
+
+    Tensors = dict[str, torch.Tensor]
+
+_DENSE_BYTES = 256 * 2**20
+"""The candidates of the training cells are held densely if they take no more than this."""
+
+
+class Cells:
+    """Expression and labels of some cells, handed out densely for the cells asked for.
+
+    Parameters
+    ----------
+    values
+        CSR matrix of shape ``(n_obs, n_genes)`` on the model's scale.
+    labels
+        Encoded labels by registry key, each of shape ``(n_obs,)``.
+    """
+
+    def __init__(self, values: sp.csr_matrix, labels: dict[str, NDArray[Any]]) -> None:
+        self._sparse = values
+        self._dense: torch.Tensor | None = None
+        self._labels = {key: torch.from_numpy(array) for key, array in labels.items()}
+        self._densify_if_small()
+
+    def __len__(self) -> int:
+        return int(self._sparse.shape[0])
+
+    def narrow(self, genes: NDArray[np.intp]) -> None:
+        """Keep only some genes, in the given order."""
+        self._sparse = self._sparse[:, genes]
+        if self._dense is None:
+            self._densify_if_small()
+        else:
+            self._dense = self._dense[:, torch.from_numpy(genes)].contiguous()
+
+    def batch(self, index: NDArray[np.intp]) -> Tensors:
+        """Return the cells `index`, of any shape ``(…)``: ``X`` ``(…, n_genes)``, labels ``(…)``."""
+        cells = torch.from_numpy(index)
+        if self._dense is not None:
+            values = self._dense[cells]
+        else:
+            rows = torch.from_numpy(self._sparse[index.ravel()].toarray())
+            values = rows.view(*index.shape, -1)
+        return {X_KEY: values, **{key: labels[cells] for key, labels in self._labels.items()}}
+
+    def everything(self) -> Tensors:
+        """Return all cells as one batch."""
+        return self.batch(np.arange(len(self)))
+
+    def _densify_if_small(self) -> None:
+        if 4 * self._sparse.shape[0] * self._sparse.shape[1] <= _DENSE_BYTES:
+            self._dense = torch.from_numpy(self._sparse.toarray())
+
+
+class _Shuffled:
+    """Draws cells without replacement, pass after pass, for every member from its own set."""
+
+    def __init__(self, sets: list[NDArray[np.intp]], rng: np.random.Generator) -> None:
+        self._sets = sets
+        self._rng = rng
+        self._queues = [cells[:0] for cells in sets]
+
+    def draw(self, n_cells: int) -> NDArray[np.intp]:
+        """Return cell indices of shape ``(n_members, n_cells)``."""
+        return np.stack([self._draw(member, n_cells) for member in range(len(self._sets))])
+
+    def _draw(self, member: int, n_cells: int) -> NDArray[np.intp]:
+        queue = self._queues[member]
+        while len(queue) < n_cells:
+            queue = np.concatenate([queue, self._rng.permutation(self._sets[member])])
+        self._queues[member] = queue[n_cells:]
+        return queue[:n_cells]
+
+
+class SelectionData(LightningDataModule):
+    """Training and validation batches of one selection.
+
+    Parameters
+    ----------
+    values
+        CSR matrix of shape ``(n_obs, n_candidates)`` on the model's scale, all cells.
+    labels
+        Encoded labels by registry key, each of shape ``(n_obs,)``.
+    split
+        Training and held-out cells.
+    n_members
+        Size of the ensemble. While `cross_fit` is set, training cells are dealt into as many
+        folds; a member's weights learn from the other folds, and the scores from its own.
+    batch_size
+        Cells in a batch, for each member.
+    n_steps
+        Batches in an epoch.
+    rng
+        Source of randomness.
+
+    Attributes
+    ----------
+    cross_fit
+        Whether batches come with a second set of cells for the scores.
+    """
+
+    def __init__(
+        self,
+        values: sp.csr_matrix,
+        labels: dict[str, NDArray[Any]],
+        split: Split,
+        *,
+        n_members: int,
+        batch_size: int,
+        n_steps: int,
+        rng: np.random.Generator,
+    ) -> None:
+        super().__init__()
+        self.train = Cells(values[split.train], _rows(labels, split.train))
+        self.validation = Cells(values[split.validation], _rows(labels, split.validation))
+        n_train = len(split.train)
+        n_folds = min(n_members, n_train)
+        folds = fold_cells([array[split.train] for array in labels.values()], n_folds, rng)
+        own = [folds == member % n_folds for member in range(n_members)]
+        self._all = _Shuffled([np.arange(n_train)] * n_members, rng)
+        self._own_fold = _Shuffled([np.flatnonzero(fold) for fold in own], rng)
+        self._other_folds = _Shuffled(
+            [np.flatnonzero(~fold if n_folds > 1 else fold) for fold in own], rng
+        )
+        self._batch_size = batch_size
+        self.n_steps = n_steps
+        self.cross_fit = False
+
+    def narrow(self, genes: NDArray[np.intp]) -> None:
+        """Keep only some genes."""
+        self.train.narrow(genes)
+        self.validation.narrow(genes)
+
+    def train_dataloader(self) -> _Epoch:
+        """Return the batches of an epoch, drawn when they are asked for."""
+        return _Epoch(self._next_batch, self.n_steps)
+
+    def val_dataloader(self) -> _Epoch:
+        """Return the held-out cells as one batch, or nothing if no cell is held out."""
+        return _Epoch(self.validation.everything, min(1, len(self.validation)))
+
+    def _next_batch(self) -> dict[str, Tensors]:
+        """Draw the cells that the weights learn from and, apart, those that the scores do."""
+        if not self.cross_fit:
+            return {"weights": self.train.batch(self._all.draw(self._batch_size))}
+        return {
+            "weights": self.train.batch(self._other_folds.draw(self._batch_size)),
+            "scores": self.train.batch(self._own_fold.draw(self._batch_size)),
+        }
+
+
+class _Epoch:
+    """Iterable of a fixed number of batches, each made when its turn comes."""
+
+    def __init__(self, make_batch: Callable[[], Any], n_batches: int) -> None:
+        self._make_batch = make_batch
+        self._n_batches = n_batches
+
+    def __len__(self) -> int:
+        return self._n_batches
+
+    def __iter__(self) -> Iterator[Any]:
+        for _ in range(self._n_batches):
+            yield self._make_batch()
+
+
+def _rows(labels: dict[str, NDArray[Any]], index: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+    return {key: array[index] for key, array in labels.items()}

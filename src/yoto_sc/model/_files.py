@@ -1,0 +1,127 @@
+"""Model files that hold weights and plain data only, so that loading one runs no code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+
+import yoto_sc
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = "yoto_sc.model.YOTO"
+FORMAT_VERSION = 1
+DESCRIPTION_FILE = "model.json"
+WEIGHTS_FILE = "model.safetensors"
+
+
+def write_model(
+    directory: str | Path,
+    description: dict[str, Any],
+    weights: dict[str, torch.Tensor],
+    *,
+    overwrite: bool,
+) -> None:
+    """Write a model as ``model.json`` and ``model.safetensors``.
+
+    Parameters
+    ----------
+    directory
+        Where to write; made if absent.
+    description
+        Plain data, numpy arrays allowed.
+    weights
+        Tensors by name.
+    overwrite
+        Whether to replace a model that is already there.
+
+    Raises
+    ------
+    FileExistsError
+        `directory` exists and `overwrite` is not set.
+    """
+    directory = Path(directory)
+    if directory.exists() and not overwrite:
+        raise FileExistsError(
+            f"{directory} already exists. Choose another directory, or pass overwrite=True."
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    blob = safetensors.torch.save(
+        {name: t.detach().cpu().contiguous() for name, t in weights.items()}
+    )
+    header = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "yoto_sc_version": yoto_sc.__version__,
+        "weights_sha256": hashlib.sha256(blob).hexdigest(),
+    }
+    text = json.dumps({**header, **description}, default=_plain, allow_nan=False)
+    (directory / WEIGHTS_FILE).write_bytes(blob)
+    (directory / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
+
+
+def read_model(directory: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Read what `write_model` wrote; nothing in the files is executed.
+
+    Returns
+    -------
+    The description and the weights.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no model in `directory`.
+    ValueError
+        The files are damaged, belong together no more, or were written by a newer version.
+    """
+    directory = Path(directory)
+    paths = directory / DESCRIPTION_FILE, directory / WEIGHTS_FILE
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{directory} holds no model of yoto_sc: there is no file {path.name}."
+            )
+    try:
+        description = json.loads(paths[0].read_text(encoding="utf-8"))
+        known = isinstance(description, dict) and description["format"] == FORMAT
+        version = description["format_version"] if known else None
+    except (ValueError, KeyError) as error:
+        raise damaged(directory, f"{DESCRIPTION_FILE} cannot be read") from error
+    if not known or not isinstance(version, int):
+        raise damaged(directory, f"{DESCRIPTION_FILE} does not describe a model of yoto_sc")
+    if version > FORMAT_VERSION:
+        raise ValueError(
+            f"The model in {directory} has format {version}, written by yoto_sc "
+            f"{description.get('yoto_sc_version')}; this is {yoto_sc.__version__}, which reads up "
+            f"to format {FORMAT_VERSION}. Update yoto_sc."
+        )
+    blob = paths[1].read_bytes()
+    if hashlib.sha256(blob).hexdigest() != description.get("weights_sha256"):
+        raise damaged(directory, f"{WEIGHTS_FILE} is not the file that was saved")
+    try:
+        return description, safetensors.torch.load(blob)
+    except safetensors.SafetensorError as error:
+        raise damaged(directory, f"{WEIGHTS_FILE} cannot be read") from error
+
+
+def damaged(directory: str | Path, why: str) -> ValueError:
+    """Return the error for files that cannot be used."""
+    return ValueError(
+        f"The model in {directory} is damaged: {why}. Save it again, or copy it anew."
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Turn what JSON does not know into what it does."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be saved in a model file.")

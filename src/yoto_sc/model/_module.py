@@ -1,0 +1,194 @@
+"""The module: selector, encoder and heads as one scvi-tools module."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from scvi.module.base import BaseModuleClass, LossOutput
+from torch import nn
+
+from yoto_sc.model._fields import task_key
+from yoto_sc.nn import CategoricalHead, ContinuousHead, Encoder, Head, Selector, narrow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from yoto_sc._tasks import Task
+    from yoto_sc.model._model import YOTO
+    from yoto_sc.model._start import Start
+    from yoto_sc.nn import Relaxation
+
+X_KEY = "X"
+
+
+class YOTOModule(BaseModuleClass):
+    """Selector, shared encoder, and one head for each task.
+
+    The module starts with all candidate genes and only ever narrows: to fewer genes as the panel
+    shrinks, and in the end to the panel itself, in the order of its ranks.
+
+    Parameters
+    ----------
+    n_genes
+        Number of candidate genes.
+    tasks
+        What to predict.
+    n_hidden
+        Units of each encoder.
+    n_members
+        Size of the ensemble of encoders.
+    dropout
+        Share of hidden units dropped in training.
+    class_weight_power
+        See :class:`~yoto_sc.nn.CategoricalHead`.
+    relaxation
+        See :class:`~yoto_sc.nn.Selector`.
+    """
+
+    def __init__(
+        self,
+        n_genes: int,
+        tasks: Sequence[Task],
+        n_hidden: int = 128,
+        n_members: int = 4,
+        dropout: float = 0.2,
+        class_weight_power: float = 0.5,
+        relaxation: Relaxation = "threshold",
+    ) -> None:
+        super().__init__()
+        self.n_members = n_members
+        self.selector = Selector(n_genes, relaxation)
+        self.encoder = Encoder(n_genes, n_hidden, n_members, dropout)
+        heads: list[Head] = [
+            CategoricalHead(n_genes, n_hidden, n_members, task.n_outputs, class_weight_power)
+            if task.kind == "categorical"
+            else ContinuousHead(n_genes, n_hidden, n_members)
+            for task in tasks
+        ]
+        self.heads = nn.ModuleList(heads)
+
+    @property
+    def n_genes(self) -> int:
+        """Number of genes the module still has."""
+        return len(self.selector.scores)
+
+    def on_load(self, model: YOTO, **kwargs: Any) -> None:
+        """Narrow to the genes of the saved model, so that its weights fit."""
+        if model.selection_ is not None:
+            narrow(self, torch.arange(model.selection_.n_trained))
+
+    def begin(self, start: Start, labels: dict[str, NDArray[Any]]) -> None:
+        """Take over what is known before training.
+
+        Parameters
+        ----------
+        start
+            Initial scores, and moments of expression, of the candidates.
+        labels
+            Encoded labels of the training cells by task key, each of shape ``(n_train,)``.
+        """
+        with torch.no_grad():
+            self.selector.scores.copy_(torch.from_numpy(start.scores))
+            self.selector.required.copy_(torch.from_numpy(start.required))
+            self.encoder.mean.copy_(torch.from_numpy(start.mean))
+            self.encoder.scale.copy_(torch.from_numpy(start.scale))
+            for position, head in enumerate(self.heads):
+                head.calibrate(torch.from_numpy(labels[task_key(position)]))
+
+    def prefix_mask(self, n_genes: int) -> torch.Tensor:
+        """Return the mask of the first genes of a module narrowed in rank order; ``(n_genes,)``."""
+        return (torch.arange(self.n_genes, device=self.device) < n_genes).float()
+
+    def _get_inference_input(
+        self, tensors: dict[str, torch.Tensor], mask: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        mask = self.prefix_mask(self.n_genes) if mask is None else mask
+        return {"values": tensors[X_KEY], "mask": mask}
+
+    def inference(self, values: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Encode the genes under the mask.
+
+        Parameters
+        ----------
+        values
+            Expression of shape ``(n_members, n_obs, n_genes)``, or ``(n_obs, n_genes)`` if all
+            members see the same cells.
+        mask
+            Shape ``(n_genes,)`` or ``(n_members, 1, n_genes)``.
+        """
+        inputs = self.encoder.standardize(values, mask)
+        if inputs.dim() == 2:
+            inputs = inputs.expand(self.n_members, -1, -1)
+        return {"hidden": self.encoder(inputs, mask), "inputs": inputs}
+
+    def _get_generative_input(
+        self, tensors: dict[str, torch.Tensor], inference_outputs: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        return inference_outputs
+
+    def generative(self, hidden: torch.Tensor, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the outputs of every head, each ``(n_members, n_obs, n_outputs)``, by task key."""
+        return {task_key(i): head(hidden, inputs) for i, head in enumerate(self.heads)}
+
+    def loss(
+        self,
+        tensors: dict[str, torch.Tensor],
+        inference_outputs: dict[str, torch.Tensor],
+        generative_outputs: dict[str, torch.Tensor],
+    ) -> LossOutput:
+        """Sum the tasks' losses, each relative to a constant guess, averaged over the members."""
+        losses = {}
+        for i, head in enumerate(self.heads):
+            key = task_key(i)
+            labels = tensors[key]
+            if labels.dim() == 1:
+                labels = labels.expand(self.n_members, -1)
+            losses[key] = head.loss(generative_outputs[key], labels).mean()
+        total = torch.stack(list(losses.values())).sum()
+        n_obs = inference_outputs["hidden"].shape[1]
+        return LossOutput(loss=total, n_obs_minibatch=n_obs, extra_metrics=losses)
+
+    @torch.inference_mode()
+    def predict(
+        self, values: torch.Tensor, n_genes: int | None = None
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Predict from the first genes of a module narrowed in rank order.
+
+        Parameters
+        ----------
+        values
+            Expression on the model's scale, shape ``(n_obs, n_genes)``; columns past `n_genes` are
+            not read.
+        n_genes
+            Number of genes to use; `None`: all.
+
+        Returns
+        -------
+        For each task the class probabilities ``(n_obs, n_classes)`` or values ``(n_obs,)``, and
+        the representation, ``(n_obs, n_members * n_hidden)``.
+        """
+        n_genes = self.n_genes if n_genes is None else n_genes
+        padded = values.new_zeros(len(values), self.n_genes)
+        padded[:, :n_genes] = values[:, :n_genes]
+        encoded = self.inference(padded, self.prefix_mask(n_genes))
+        outputs = self.generative(**encoded)
+        predictions = [head.predict(outputs[task_key(i)]) for i, head in enumerate(self.heads)]
+        return predictions, encoded["hidden"].transpose(0, 1).flatten(1)
+
+    @torch.inference_mode()
+    def cell_losses(
+        self, tensors: dict[str, torch.Tensor], mask: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """Return for each task the loss of every cell under `mask`; see `Head.cell_losses`."""
+        outputs = self.generative(**self.inference(tensors[X_KEY], mask))
+        return [
+            head.cell_losses(head.predict(outputs[key]), tensors[key])
+            for key, head in zip(outputs, self.heads, strict=True)
+        ]
+
+    def sample(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse: the model is discriminative."""
+        raise NotImplementedError("YOTO predicts labels from expression; it cannot sample data.")

@@ -1,0 +1,276 @@
+"""The training plan: shrinking the panel while the network learns."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch import LightningModule
+
+from yoto_sc.nn import narrow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from yoto_sc.model._data import SelectionData
+    from yoto_sc.model._module import YOTOModule
+    from yoto_sc.nn import Annealing
+
+    Tensors = dict[str, torch.Tensor]
+
+_WARMUP_STEPS = 20
+"""Steps over which the learning rate of the weights rises to its value."""
+_DECAYED = (".weight", ".presence", ".skip")
+"""Parameters that multiply expression or the representation, and so get weight decay."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Held-out predictions at the end of an epoch.
+
+    Parameters
+    ----------
+    n_genes
+        Size of the mask.
+    predictions
+        For each task, class probabilities ``(n_validation, n_classes)`` or values
+        ``(n_validation,)``.
+    """
+
+    n_genes: int
+    predictions: list[NDArray[Any]]
+
+
+class SelectionTrainingPlan(LightningModule):
+    """Trains a :class:`YOTOModule` along an :class:`~yoto_sc.nn.Annealing` of its panel.
+
+    While genes are selected, the weights and the scores may learn from different cells
+    (cross-fitting): of a batch's cells ``"scores"``, no member's weights have learned, so that the
+    scores follow what generalises. Genes whose scores fall far behind are dropped for good.
+
+    Parameters
+    ----------
+    module
+        The network, with all candidate genes.
+    data
+        Its batches.
+    annealing
+        Course of the panel size, the temperature and the noise.
+    n_epochs
+        Number of epochs.
+    lr, weight_decay
+        Of the weights (AdamW).
+    score_lr
+        Learning rate of the scores (Adam).
+    keep_factor
+        Genes ranked below this many times the current panel size are dropped.
+    full_panel_share
+        While refining, the share of batches that show a member the whole panel; the others show
+        the best genes of a random number, so that every size can be predicted from.
+    """
+
+    def __init__(
+        self,
+        module: YOTOModule,
+        data: SelectionData,
+        annealing: Annealing,
+        *,
+        n_epochs: int,
+        lr: float = 3e-3,
+        weight_decay: float = 1e-2,
+        score_lr: float = 1e-2,
+        keep_factor: float = 4.0,
+        full_panel_share: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.module = module
+        self.annealing = annealing
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.score_lr = score_lr
+        self.keep_factor = keep_factor
+        self.full_panel_share = full_panel_share
+        self.genes = np.arange(module.n_genes)
+        self.dropped: list[int] = []
+        self.snapshots: list[Snapshot] = []
+        self._data = data
+        self._n_total_steps = n_epochs * data.n_steps
+        self._step = 0
+        self._weights = {
+            name: p for name, p in module.named_parameters() if name != "selector.scores"
+        }
+        self._epoch_loss = torch.zeros(())
+        self._validation_loss = np.nan
+        self._history: list[tuple[int, int, float, float]] = []
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row for each epoch, indexed by step: n_genes, train_loss, validation_loss."""
+        columns = ["step", "n_genes", "train_loss", "validation_loss"]
+        return pd.DataFrame(self._history, columns=columns).set_index("step")
+
+    @property
+    def ranking(self) -> NDArray[np.intp]:
+        """All candidates, best first: those still in by score, then the dropped, last one first."""
+        alive = self.genes
+        if self._is_selecting:
+            alive = alive[self.module.selector.order().cpu().numpy()]
+        return np.concatenate([alive, np.array(self.dropped[::-1], dtype=np.intp)])
+
+    @property
+    def size(self) -> int:
+        """Number of genes in the mask now."""
+        size = self.annealing.size(self._progress)
+        return min(size, self.module.n_genes)
+
+    @property
+    def _is_selecting(self) -> bool:
+        return self.module.selector.scores.requires_grad
+
+    @property
+    def _progress(self) -> float:
+        return self._step / self._n_total_steps
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return one optimizer: weights with decay, other parameters and scores without."""
+        decayed = [p for name, p in self._weights.items() if name.endswith(_DECAYED)]
+        others = [p for name, p in self._weights.items() if not name.endswith(_DECAYED)]
+        return torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": self.weight_decay},
+                {"params": others},
+                {"params": [self.module.selector.scores], "lr": self.score_lr},
+            ],
+            lr=self.lr,
+            betas=(0.9, 0.99),
+            eps=1e-8,
+            weight_decay=0.0,
+        )
+
+    def on_train_epoch_start(self) -> None:
+        """Drop the genes that have fallen behind, and say how cells are to be drawn."""
+        phase = self.annealing.phase(self._progress)
+        if phase == "select":
+            n_kept = max(round(self.keep_factor * self.size), self.annealing.n_genes)
+            if n_kept < 0.75 * self.module.n_genes:
+                self._narrow(n_kept)
+        else:
+            self._narrow(self.annealing.n_genes)
+            if phase == "refine":
+                self._finish_ranking()
+        self._data.cross_fit = phase != "refine" and self.module.n_members > 1
+        self._epoch_loss = torch.zeros((), device=self.device)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Set the learning rate of the weights."""
+        factor = min(1.0, (self._step + 1) / _WARMUP_STEPS)
+        factor *= self.annealing.lr_factor(self._progress)
+        for group in self.optimizers().param_groups[:2]:
+            group["lr"] = self.lr * factor
+
+    def training_step(self, batch: dict[str, Tensors], batch_idx: int) -> torch.Tensor:
+        """Return the loss of the weights, plus that of the scores on cells of their own."""
+        if self.annealing.phase(self._progress) == "refine":
+            loss = self._loss(batch["weights"], self._random_prefixes())
+            self._epoch_loss += loss.detach()
+        else:
+            mask = self.module.selector(
+                self.size,
+                self.annealing.temperature_at(self._progress),
+                self.annealing.noise_at(self._progress),
+            )
+            cross_fit = "scores" in batch
+            loss = self._loss(batch["weights"], mask.detach() if cross_fit else mask)
+            self._epoch_loss += loss.detach()
+            if cross_fit:
+                self.module.eval()
+                with _frozen(self._weights.values()):
+                    loss = loss + self._loss(batch["scores"], mask)
+                self.module.train()
+        self._step += 1
+        return loss
+
+    def on_train_end(self) -> None:
+        """Leave the panel, in the order of its ranks, however short the training was."""
+        self._narrow(self.annealing.n_genes)
+        self._finish_ranking()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's mean loss and the panel size it ended with."""
+        train_loss = self._epoch_loss / self._data.n_steps
+        self.log("train_loss", train_loss)
+        self.log("n_genes", float(self.size))
+        self._history.append((self._step, self.size, float(train_loss), self._validation_loss))
+
+    def validation_step(self, batch: Tensors, batch_idx: int) -> None:
+        """Log the held-out loss at the current panel size, and keep the predictions."""
+        mask = self._validation_mask()
+        encoded = self.module.inference(batch["X"], mask)
+        outputs = self.module.generative(**encoded)
+        loss = self.module.loss(batch, encoded, outputs).loss
+        self.log("validation_loss", loss, batch_size=len(batch["X"]))
+        self._validation_loss = float(loss)
+        predictions = [
+            head.predict(output).cpu().numpy()
+            for head, output in zip(self.module.heads, outputs.values(), strict=True)
+        ]
+        self.snapshots.append(Snapshot(self.size, predictions))
+
+    def _validation_mask(self) -> torch.Tensor:
+        if self._is_selecting:
+            return self.module.selector(self.size, self.annealing.temperature.end)
+        return self.module.prefix_mask(self.size)
+
+    def _loss(self, tensors: Tensors, mask: torch.Tensor) -> torch.Tensor:
+        output = self.module(tensors, get_inference_input_kwargs={"mask": mask})[2]
+        loss: torch.Tensor = output.loss
+        return loss
+
+    def _random_prefixes(self) -> torch.Tensor:
+        """For each member, a mask of the best genes: all, or log-uniformly many."""
+        n_members, n_genes = self.module.n_members, self.module.n_genes
+        sizes = torch.rand(n_members, device=self.device).mul(np.log(n_genes)).exp().round()
+        whole = torch.rand(n_members, device=self.device) < self.full_panel_share
+        sizes = torch.where(whole, float(n_genes), sizes)
+        ranks = torch.arange(n_genes, device=self.device)
+        return (ranks < sizes[:, None, None]).float()
+
+    def _narrow(self, n_genes: int) -> None:
+        """Keep the best genes; remember the others in the order of their scores."""
+        if n_genes >= self.module.n_genes:
+            return
+        order = self.module.selector.order()
+        self.dropped += self.genes[order[n_genes:].flip(0).cpu().numpy()].tolist()
+        self._keep(order[:n_genes])
+
+    def _finish_ranking(self) -> None:
+        """Put the genes in the order of their ranks, which is final from here on."""
+        if not self._is_selecting:
+            return
+        self._keep(self.module.selector.order())
+        self.module.selector.scores.requires_grad_(False)
+
+    def _keep(self, order: torch.Tensor) -> None:
+        index = order.cpu().numpy()
+        narrow(self.module, order, self.optimizers().optimizer)
+        self._data.narrow(index)
+        self.genes = self.genes[index]
+
+
+@contextmanager
+def _frozen(parameters: Iterable[torch.nn.Parameter]) -> Iterator[None]:
+    """Keep the gradient of what is computed inside away from `parameters`."""
+    parameters = list(parameters)
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)

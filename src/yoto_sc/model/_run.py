@@ -1,0 +1,98 @@
+"""Running Lightning without leaving traces: generators, flags, log lines and signal handlers."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from scvi.train import Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from yoto_sc.model._data import SelectionData
+    from yoto_sc.model._plan import SelectionTrainingPlan
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch inside, and leave its generators and its determinism flag as they were."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+
+
+def run(
+    plan: SelectionTrainingPlan, data: SelectionData, n_epochs: int, **trainer_kwargs: Any
+) -> Trainer:
+    """Train, quietly; an interruption by the user arrives as a `KeyboardInterrupt`.
+
+    Parameters
+    ----------
+    plan, data
+        What to train, on what.
+    n_epochs
+        Number of epochs.
+    **trainer_kwargs
+        For :class:`scvi.train.Trainer`.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        The user stopped the training. Lightning itself would exit the process.
+    """
+    defaults = {
+        "benchmark": False,
+        "deterministic": True,
+        "check_val_every_n_epoch": 1,
+        "enable_progress_bar": False,
+        "log_every_n_steps": 1,
+    }
+    with _quiet_lightning(), _sigint_restored(), warnings.catch_warnings():
+        # Lightning's own use of a torch function that torch has deprecated.
+        warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
+        trainer = Trainer(max_epochs=n_epochs, **{**defaults, **trainer_kwargs})
+        try:
+            trainer.fit(plan, datamodule=data)
+        except SystemExit as exit_:
+            if isinstance(exit_.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt(
+                    "Training was stopped; no panel was selected and nothing was changed."
+                ) from None
+            raise
+    return trainer
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's notes on hardware and limits, which tell a biologist nothing, away."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _sigint_restored() -> Iterator[None]:
+    """Put Ctrl-C back to work: Lightning ignores it for good once it has seen one."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)

@@ -1,0 +1,104 @@
+"""What a training came to: one frozen record, all of it plain tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from yoto_sc._panel import Panel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The outcome of one training.
+
+    Parameters
+    ----------
+    panel
+        Ranking of all genes, with the panel cut from its top.
+    n_trained
+        Number of genes, from rank 1 on, that the network was kept for: it predicts from any
+        smaller number of them too.
+    is_counts
+        Whether the model was trained on counts (and takes ``log1p``) or on normalised values.
+    tasks
+        One row for each task: ``kind``, ``n_categories``, ``n_observed``, ``n_train``,
+        ``n_validation``.
+    metrics
+        One row for each task: scores on the held-out cells, NaN where not applicable.
+    path
+        Held-out score by ``n_genes`` and ``task``, with the name of the ``metric``.
+    history
+        One row for each epoch, indexed by step: ``n_genes``, ``train_loss``,
+        ``validation_loss``.
+    confusion
+        Number of held-out cells by ``task``, ``observed`` and ``predicted`` class.
+    attribution
+        For each panel gene, the ``task`` and ``category`` that lose most without it, and the
+        ``loss_increase``.
+    """
+
+    panel: Panel
+    n_trained: int
+    is_counts: bool
+    tasks: pd.DataFrame
+    metrics: pd.DataFrame
+    path: pd.DataFrame
+    history: pd.DataFrame
+    confusion: pd.DataFrame
+    attribution: pd.DataFrame
+
+    @property
+    def trained_genes(self) -> list[str]:
+        """Var names of the genes the network reads, by rank."""
+        return self.panel.prefix(self.n_trained).genes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types for JSON; `from_dict` is its inverse."""
+        record: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            value = value.table if isinstance(value, Panel) else value
+            record[field.name] = (
+                _frame_to_dict(value) if isinstance(value, pd.DataFrame) else value
+            )
+        return record
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Selection:
+        """Rebuild a record from `to_dict`."""
+        values = {
+            field.name: _frame_from_dict(record[field.name])
+            if isinstance(record[field.name], dict)
+            else record[field.name]
+            for field in fields(cls)
+        }
+        return cls(**{**values, "panel": Panel(values["panel"])})
+
+
+def _frame_to_dict(frame: pd.DataFrame) -> dict[str, Any]:
+    columns = {
+        str(name): {
+            "dtype": str(column.dtype),
+            "values": [None if pd.isna(value) else value for value in column.tolist()],
+        }
+        for name, column in frame.items()
+    }
+    return {"index_name": frame.index.name, "index": frame.index.tolist(), "columns": columns}
+
+
+def _frame_from_dict(record: Mapping[str, Any]) -> pd.DataFrame:
+    index = pd.Index(record["index"], name=record["index_name"])
+    columns = {}
+    for name, column in record["columns"].items():
+        values, dtype = column["values"], column["dtype"]
+        if dtype.startswith("float"):
+            values = [np.nan if value is None else value for value in values]
+        columns[name] = pd.Series(values, index=index, dtype=dtype)
+    return pd.DataFrame(columns, index=index)

@@ -1,0 +1,143 @@
+"""Which cells are held out: seeded, stratified over all tasks, and by groups where asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices of the training and of the held-out cells; together they cover all cells.
+
+    Parameters
+    ----------
+    train, validation
+        Sorted cell indices; shapes ``(n_train,)`` and ``(n_validation,)``.
+    """
+
+    train: NDArray[np.intp]
+    validation: NDArray[np.intp]
+
+
+def default_validation_size(n_obs: int) -> float:
+    """Share of cells to hold out: a tenth, and up to a fifth to have 200 cells to judge on."""
+    return float(np.clip(200 / n_obs, 0.1, 0.2))
+
+
+def split_cells(
+    labels: Sequence[NDArray[Any]],
+    groups: pd.Series | None,
+    validation_size: float,
+    rng: np.random.Generator,
+) -> Split:
+    """Hold out cells, or whole groups of cells.
+
+    Cells are held out systematically from a random order sorted by the labels of all categorical
+    tasks, so that each class gives its share. Groups are held out at random until they hold the
+    share asked for; one group at least is held out and one trained on. Held-out cells whose class
+    has no training cell are trained on if cells are split (a class of one cell is learned, not
+    judged); if groups are split they stay held out, as groups that leaked would be no test.
+
+    Parameters
+    ----------
+    labels
+        One encoded array of shape ``(n_obs,)`` for each task.
+    groups
+        Group of each cell, shape ``(n_obs,)``, or `None` to split cells. Cells of no group are
+        trained on.
+    validation_size
+        Share of the cells to hold out, in ``[0, 1)``.
+    rng
+        Source of randomness.
+    """
+    n_obs = len(labels[0])
+    if groups is None:
+        held_out = _systematic(labels, validation_size, rng)
+        held_out &= ~_only_here(labels, held_out)
+    else:
+        held_out = _whole_groups(labels, groups, validation_size, rng)
+    if held_out.all():
+        held_out[rng.integers(n_obs)] = False
+    return Split(np.flatnonzero(~held_out), np.flatnonzero(held_out))
+
+
+def fold_cells(
+    labels: Sequence[NDArray[Any]], n_folds: int, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Deal cells into folds of equal size, stratified over all categorical tasks; ``(n_obs,)``."""
+    order = _sorted_by_labels(labels, rng)
+    folds = np.empty(len(order), dtype=np.intp)
+    folds[order] = (np.arange(len(order)) + rng.integers(n_folds)) % n_folds
+    return folds
+
+
+def _sorted_by_labels(
+    labels: Sequence[NDArray[Any]], rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Order cells by their classes in all tasks, the first task first; ties in random order."""
+    codes = [task_labels for task_labels in labels if task_labels.dtype.kind == "i"]
+    keys = [rng.permutation(len(labels[0])), *reversed(codes)]  # lexsort: the last key leads
+    return np.lexsort(keys)
+
+
+def _systematic(
+    labels: Sequence[NDArray[Any]], share: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    order = _sorted_by_labels(labels, rng)
+    position = np.arange(len(order)) * share + rng.random()
+    held_out = np.zeros(len(order), dtype=bool)
+    held_out[order] = np.diff(
+        np.floor(position), append=np.floor(len(order) * share + position[0])
+    )
+    return held_out
+
+
+def _only_here(labels: Sequence[NDArray[Any]], chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark the chosen cells that have a class, or a task's only labels, that no other cell has."""
+    only = np.zeros(len(chosen), dtype=bool)
+    for task_labels in labels:
+        if task_labels.dtype.kind == "i":
+            elsewhere = np.isin(task_labels, np.unique(task_labels[~chosen]))
+            only |= chosen & (task_labels >= 0) & ~elsewhere
+        elif np.unique(task_labels[~chosen & ~np.isnan(task_labels)]).size < 2:
+            only |= chosen & ~np.isnan(task_labels)
+    return only
+
+
+def _whole_groups(
+    labels: Sequence[NDArray[Any]],
+    groups: pd.Series,
+    share: float,
+    rng: np.random.Generator,
+) -> NDArray[np.bool_]:
+    codes, names = pd.factorize(groups)
+    if share <= 0:
+        return np.zeros(len(codes), dtype=bool)
+    order = rng.permutation(len(names))
+    sizes = np.bincount(codes[codes >= 0], minlength=len(names))[order]
+    n_held_out = 1 + int((np.cumsum(sizes)[:-1] < share * len(codes)).sum())
+    n_held_out = min(n_held_out, len(names) - 1)
+    while True:
+        held_out = np.isin(codes, order[:n_held_out])
+        if n_held_out == 1 or _learnable(labels, ~held_out):
+            return held_out
+        n_held_out -= 1
+
+
+def _learnable(labels: Sequence[NDArray[Any]], train: NDArray[np.bool_]) -> bool:
+    """Whether the training cells show at least two different values of every task."""
+    for task_labels in labels:
+        seen = np.unique(task_labels[train])
+        seen = seen[seen >= 0] if task_labels.dtype.kind == "i" else seen[~np.isnan(seen)]
+        if len(seen) < 2:
+            return False
+    return True

@@ -1,0 +1,29 @@
+"""Networks in plain torch: selector, shared encoder, heads, and the schedules of training."""
+
+from yoto_sc.nn._encoder import Encoder
+from yoto_sc.nn._heads import CategoricalHead, ContinuousHead, Head
+from yoto_sc.nn._narrow import narrow
+from yoto_sc.nn._relaxations import (
+    Relaxation,
+    hard_top_k,
+    plackett_luce_top_k,
+    threshold_top_k,
+)
+from yoto_sc.nn._schedules import Annealing, Geometric, Linear
+from yoto_sc.nn._selector import Selector
+
+__all__ = [
+    "Annealing",
+    "CategoricalHead",
+    "ContinuousHead",
+    "Encoder",
+    "Geometric",
+    "Head",
+    "Linear",
+    "Relaxation",
+    "Selector",
+    "hard_top_k",
+    "narrow",
+    "plackett_luce_top_k",
+    "threshold_top_k",
+]

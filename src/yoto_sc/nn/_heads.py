@@ -1,0 +1,182 @@
+"""Heads: what a task makes of the shared representation, and how wrong it is."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Head(nn.Module, ABC):
+    r"""Linear read-out of the shared representation and, by a skip, of the panel itself.
+
+    :math:`o_e = h_e V_e + (m \odot x) S_e + c_e` for each member e of the ensemble. The skip starts
+    at zero; with it the network contains the linear classifiers that do well on few cells.
+
+    Losses are means over the observed labels, in units of the loss of a constant guess: a task of
+    40 classes, a rarely labelled one and a regression weigh the same.
+
+    Parameters
+    ----------
+    n_genes, n_hidden, n_members, n_outputs
+        Sizes of the panel, of the representation, of the ensemble, and of the output.
+    """
+
+    gene_axes: ClassVar = {"skip": 1}
+
+    def __init__(self, n_genes: int, n_hidden: int, n_members: int, n_outputs: int) -> None:
+        super().__init__()
+        scale = 0.5 / math.sqrt(n_hidden)
+        self.weight = nn.Parameter(scale * torch.randn(n_members, n_hidden, n_outputs))
+        self.skip = nn.Parameter(torch.zeros(n_members, n_genes, n_outputs))
+        self.bias = nn.Parameter(torch.zeros(n_members, 1, n_outputs))
+
+    def forward(self, hidden: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        """Return outputs of shape ``(n_members, n_obs, n_outputs)``.
+
+        Parameters
+        ----------
+        hidden
+            Shape ``(n_members, n_obs, n_hidden)``.
+        inputs
+            Standardised, masked expression of shape ``(n_members, n_obs, n_genes)``.
+        """
+        return torch.baddbmm(torch.baddbmm(self.bias, hidden, self.weight), inputs, self.skip)
+
+    @abstractmethod
+    def calibrate(self, labels: torch.Tensor) -> None:
+        """Learn from the training labels, shape ``(n_obs,)``, what a constant guess costs."""
+
+    @abstractmethod
+    def loss(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Loss relative to a constant guess; 0 where no label is observed.
+
+        Parameters
+        ----------
+        outputs
+            Shape ``(n_members, n_obs, n_outputs)``.
+        labels
+            Shape ``(n_members, n_obs)``; missing ones are allowed.
+
+        Returns
+        -------
+        Shape ``(n_members,)``.
+        """
+
+    @abstractmethod
+    def predict(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Turn outputs, ``(n_members, n_obs, n_outputs)``, into the ensemble's prediction."""
+
+    @abstractmethod
+    def cell_losses(self, prediction: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Loss of each cell, without class weights, relative to a constant guess.
+
+        Parameters
+        ----------
+        prediction
+            What `predict` returned.
+        labels
+            Shape ``(n_obs,)``; missing ones are allowed.
+
+        Returns
+        -------
+        Shape ``(n_obs,)``, NaN where the label is missing.
+        """
+
+
+class CategoricalHead(Head):
+    """Classification: cross-entropy with class weights, probabilities averaged over members.
+
+    Parameters
+    ----------
+    n_genes, n_hidden, n_members, n_outputs
+        As in :class:`Head`; one output for each class.
+    class_weight_power
+        A class of n cells weighs ``n ** -class_weight_power`` for each of its cells: 0 makes cells
+        count alike, 1 makes classes count alike.
+    """
+
+    class_weights: torch.Tensor
+    guess_loss: torch.Tensor
+
+    def __init__(
+        self,
+        n_genes: int,
+        n_hidden: int,
+        n_members: int,
+        n_outputs: int,
+        class_weight_power: float = 0.5,
+    ) -> None:
+        super().__init__(n_genes, n_hidden, n_members, n_outputs)
+        self.class_weight_power = class_weight_power
+        self.register_buffer("class_weights", torch.ones(n_outputs))
+        self.register_buffer("guess_loss", torch.tensor(math.log(max(n_outputs, 2))))
+
+    def calibrate(self, labels: torch.Tensor) -> None:
+        """Set class weights, and the entropy of the weighted labels as the unit of the loss."""
+        counts = torch.bincount(labels[labels >= 0], minlength=len(self.class_weights)).float()
+        weights = torch.where(counts > 0, counts.clamp(min=1) ** -self.class_weight_power, 0.0)
+        share = counts * weights / (counts * weights).sum()
+        self.class_weights.copy_(weights * counts.sum() / (counts * weights).sum())
+        self.guess_loss.copy_(torch.special.entr(share).sum().clamp(min=1e-3))
+
+    def loss(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Weighted mean cross-entropy over the observed labels; codes of -1 are missing."""
+        observed = labels.clamp(min=0)
+        weights = self.class_weights[observed] * (labels >= 0)
+        losses = F.cross_entropy(outputs.flatten(0, 1), observed.flatten(), reduction="none")
+        total = (losses.view_as(weights) * weights).sum(1)
+        return total / weights.sum(1).clamp(min=1e-6) / self.guess_loss
+
+    def predict(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Return class probabilities of shape ``(n_obs, n_outputs)``."""
+        return torch.softmax(outputs, dim=-1).mean(0)
+
+    def cell_losses(self, prediction: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return minus the log probability of each cell's class."""
+        probability = prediction.gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
+        losses = -probability.clamp(min=1e-12).log() / self.guess_loss
+        return torch.where(labels >= 0, losses, torch.nan)
+
+
+class ContinuousHead(Head):
+    """Regression: squared error on the standardised target, mean over members.
+
+    Parameters
+    ----------
+    n_genes, n_hidden, n_members
+        As in :class:`Head`; there is one output.
+    """
+
+    center: torch.Tensor
+    spread: torch.Tensor
+
+    def __init__(self, n_genes: int, n_hidden: int, n_members: int) -> None:
+        super().__init__(n_genes, n_hidden, n_members, 1)
+        self.register_buffer("center", torch.tensor(0.0))
+        self.register_buffer("spread", torch.tensor(1.0))
+
+    def calibrate(self, labels: torch.Tensor) -> None:
+        """Set centre and spread of the target from its observed values."""
+        observed = labels[~labels.isnan()]
+        self.center.copy_(observed.mean())
+        self.spread.copy_(observed.std(correction=0).clamp(min=1e-6))
+
+    def loss(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Mean squared error over the observed values, in units of their variance."""
+        observed = ~labels.isnan()
+        target = torch.where(observed, (labels - self.center) / self.spread, 0.0)
+        errors = (outputs.squeeze(-1) - target).square() * observed
+        return errors.sum(1) / observed.sum(1).clamp(min=1)
+
+    def predict(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Return values in the units of the target, of shape ``(n_obs,)``."""
+        return outputs.squeeze(-1).mean(0) * self.spread + self.center
+
+    def cell_losses(self, prediction: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the squared error of each cell."""
+        return ((prediction - labels) / self.spread).square()

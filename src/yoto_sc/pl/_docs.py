@@ -1,0 +1,63 @@
+"""Text that the docstrings of several plots share."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Function = TypeVar("Function", bound="Callable[..., Any]")
+
+EXPRESSION = """\
+layer
+    Layer to read expression from. ``None``: where the selection read it.
+use_raw
+    Read expression from ``adata.raw`` (``True``) or ``adata.X`` (``False``). ``None``: where
+    the selection read it.
+log
+    Show ``log1p`` of the expression. ``None``: if it is counts, that is whole numbers. The
+    title of the colour bar tells.
+gene_symbols
+    Column of ``adata.var`` with gene names to show instead of the var names."""
+
+GROUPED = f"""\
+adata
+    Annotated data with the results of :func:`yoto_sc.tl.select`; not changed.
+groupby
+    Column of ``adata.obs`` with the groups. Cells without a group are left out.
+key
+    The selection's ``key_added``.
+n_genes
+    Show the best panel of this size from the same ranking. ``None``: the panel as selected.
+{EXPRESSION}"""
+
+SHOW = """\
+show
+    ``None``: return what was drawn; notebooks show it. ``True``: show it now and return
+    ``None``. ``False``: only return it. In scripts no figure is left open."""
+
+GROUPED_RAISES = """\
+KeyError
+    `adata` holds no selection under `key`, or a column or layer does not exist.
+ValueError
+    `n_genes` is out of range, or `groupby` holds no groups."""
+
+
+def fill(**parts: str) -> Callable[[Function], Function]:
+    """Fill the ``{named}`` places of a docstring."""
+
+    def decorate(function: Function) -> Function:
+        text = inspect.cleandoc(function.__doc__ or "")
+        for name, part in parts.items():
+            lines = text.split("\n")
+            for number, line in enumerate(lines):
+                if line.strip() == f"{{{name}}}":
+                    indent = line[: len(line) - len(line.lstrip())]
+                    lines[number] = "\n".join(indent + row for row in part.split("\n"))
+            text = "\n".join(lines)
+        function.__doc__ = text
+        return function
+
+    return decorate

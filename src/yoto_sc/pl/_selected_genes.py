@@ -1,0 +1,199 @@
+"""The panel's genes by score, with what each is for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from yoto_sc._keys import DEFAULT_KEY, Keys
+from yoto_sc.pl._common import gene_labels, read_panel
+from yoto_sc.pl._docs import SHOW, fill
+from yoto_sc.pl._figure import figure_of, finish, new_figure
+from yoto_sc.pl._style import GREY, LIGHT_GREY, TaskStyle, task_styles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+MAX_ROWS = 64
+"""Genes in one column of a figure; longer panels get several columns of equal length."""
+ROW_INCHES = 0.19
+COLUMN_INCHES = 5.0
+LEGEND_TITLE = "task served most"
+NO_TASK = TaskStyle(GREY, "o")
+
+
+@fill(show=SHOW)
+def selected_genes(
+    adata: AnnData,
+    *,
+    key: str = DEFAULT_KEY,
+    n_genes: int | None = None,
+    gene_symbols: str | None = None,
+    ax: Axes | None = None,
+    show: bool | None = None,
+) -> Axes | None:
+    """Show the panel's genes by score, coloured by the task each serves most.
+
+    The class a gene serves most is written beside it in grey: without the gene, held-out cells
+    of that class lose most.
+
+    Parameters
+    ----------
+    adata
+        Annotated data with the results of :func:`yoto_sc.tl.select`; not changed.
+    key
+        The selection's ``key_added``.
+    n_genes
+        Show the best panel of this size from the same ranking. ``None``: the panel as selected.
+    gene_symbols
+        Column of ``adata.var`` with gene names to show instead of the var names.
+    ax
+        Where to draw; ``None``: a new figure. On given axes all genes stand in one column; a new
+        figure grows with the panel, and above 64 genes it has several columns.
+    {show}
+
+    Returns
+    -------
+    The axes, of several columns the first (``ax.figure.axes`` has all); ``None`` if `show`.
+
+    Raises
+    ------
+    KeyError
+        `adata` holds no selection under `key`.
+    ValueError
+        `n_genes` is out of range.
+
+    Examples
+    --------
+    >>> import yoto_sc as yt
+    >>> yt.tl.select(adata, n_genes=32, categorical_keys=["cell_type"])  # doctest: +SKIP
+    >>> yt.pl.selected_genes(adata)  # doctest: +SKIP
+    """
+    panel = read_panel(adata, key, n_genes)
+    table = panel.table.loc[panel.genes].copy()
+    table["score"] = _finite(table["score"].to_numpy(dtype=np.float64))
+    table["label"] = gene_labels(adata, panel.genes, gene_symbols)
+    styles = _styles(adata, key, table["task"])
+    columns = np.array_split(
+        np.arange(len(table)), 1 if ax is not None else -(-len(table) // MAX_ROWS)
+    )
+    all_axes = [ax] if ax is not None else _new_axes(columns, show)
+    limits = _limits(table["score"].to_numpy())
+    for axes, rows in zip(all_axes, columns, strict=True):
+        _draw(axes, table.iloc[rows], styles, limits, n_rows=len(columns[0]))
+    title = f"Panel of {len(table)} genes" if len(table) > 1 else "Panel of 1 gene"
+    _add_titles(all_axes, title, styles if table["task"].ne("").any() else {}, ax is not None)
+    return finish(all_axes[0], given=ax, show=show)
+
+
+def _finite(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Put scores that are not finite, such as those of genes that had to be in, at the ends."""
+    finite = scores[np.isfinite(scores)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+    return np.nan_to_num(scores, nan=low, posinf=high, neginf=low)
+
+
+def _styles(adata: AnnData, key: str, tasks: pd.Series) -> dict[str, TaskStyle]:
+    """Styles of the tasks that occur; the colours are those that other plots give them."""
+    stored = adata.uns.get(Keys(key).uns, {}).get("tasks")
+    order = [] if stored is None else [str(task) for task in stored.index]
+    occurring = [str(task) for task in tasks.unique() if task]
+    styles = task_styles(dict.fromkeys([*order, *occurring]))
+    return {task: style for task, style in styles.items() if task in occurring}
+
+
+def _new_axes(columns: list[NDArray[np.intp]], show: bool | None) -> list[Axes]:
+    n_rows = len(columns[0])
+    figure = new_figure((COLUMN_INCHES * len(columns), 1.3 + ROW_INCHES * n_rows), show)
+    axes: list[Axes] = list(figure.subplots(1, len(columns), squeeze=False)[0])
+    return axes
+
+
+def _limits(scores: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the ends of the score axis, which starts at 0 unless a score is negative."""
+    low, high = min(scores.min(), 0.0), max(scores.max(), 0.0)
+    pad = 0.04 * (high - low or 1.0)
+    return (low - pad if low < 0 else 0.0), high + pad
+
+
+def _draw(
+    ax: Axes,
+    table: pd.DataFrame,
+    styles: dict[str, TaskStyle],
+    limits: tuple[float, float],
+    n_rows: int,
+) -> None:
+    rows = np.arange(len(table))
+    scores = table["score"].to_numpy()
+    ax.hlines(rows, limits[0], scores, color=LIGHT_GREY, linewidth=1.5, zorder=1)
+    for task, style in {"": NO_TASK, **styles}.items():
+        ours = (table["task"] == task).to_numpy()
+        ax.scatter(
+            scores[ours], rows[ours], s=34, color=style.color, marker=style.marker, zorder=2
+        )
+    for row, category in enumerate(table["category"]):
+        ax.text(
+            1.015,
+            row,
+            category,
+            transform=ax.get_yaxis_transform(),
+            color=GREY,
+            fontsize="x-small",
+            va="center_baseline",
+        )
+    if table["category"].ne("").any():
+        ax.annotate(
+            "class",
+            (1.015, 1),
+            xycoords="axes fraction",
+            color=GREY,
+            fontsize="x-small",
+            fontweight="bold",
+            va="bottom",
+        )
+    ax.set_yticks(rows, table["label"], fontsize="small")
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(n_rows - 0.5, -0.7)
+    ax.set_xlim(*limits)
+    ax.set_xlabel("selection score")
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _add_titles(
+    all_axes: list[Axes], title: str, styles: dict[str, TaskStyle], is_given: bool
+) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=style.color, marker=style.marker, linestyle="", label=task)
+        for task, style in styles.items()
+    ]
+    all_axes[0].set_title(title, loc="left")
+    if not handles:
+        return
+    if is_given:
+        all_axes[0].legend(
+            handles=handles, title=LEGEND_TITLE, loc="lower right", fontsize="small"
+        )
+    else:
+        figure_of(all_axes[0]).legend(
+            handles=handles,
+            title=LEGEND_TITLE,
+            loc="outside lower center",
+            ncols=_legend_columns(styles, COLUMN_INCHES * len(all_axes)),
+            fontsize="small",
+            title_fontsize="small",
+            frameon=False,
+        )
+
+
+def _legend_columns(names: Iterable[str], inches: float) -> int:
+    """Return how many entries of a legend fit side by side."""
+    widest = max(0.6 + 0.085 * len(name) for name in names)
+    return max(1, int(inches / widest))

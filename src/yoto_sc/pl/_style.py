@@ -1,0 +1,66 @@
+"""Colours, markers and names that all plots share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Okabe & Ito's palette, which stays apart under every common colour blindness. Its yellow is left
+# out, for it is hardly seen on white, and its black is kept for text.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+GREY = "#6B6B6B"
+LIGHT_GREY = "#D9D9D9"
+
+METRIC_NAMES = {
+    "macro_f1": "macro-F1",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "log_loss": "log loss",
+    "calibration_error": "calibration error",
+    "r2": "R²",
+    "rmse": "RMSE",
+    "pearson_r": "Pearson r",
+}
+"""How a column of the metrics table is written in a figure."""
+
+
+class TaskStyle(NamedTuple):
+    """How one task is drawn in every plot."""
+
+    color: str
+    marker: str
+
+
+def task_styles(tasks: Iterable[str]) -> dict[str, TaskStyle]:
+    """Give each task a colour, and a marker that changes when the colours start again.
+
+    Parameters
+    ----------
+    tasks
+        Names of the tasks, in order.
+
+    Examples
+    --------
+    >>> task_styles(["cell_type", "donor"])["donor"]
+    TaskStyle(color='#D55E00', marker='o')
+    """
+    return {
+        task: TaskStyle(
+            PALETTE[number % len(PALETTE)], MARKERS[(number // len(PALETTE)) % len(MARKERS)]
+        )
+        for number, task in enumerate(tasks)
+    }
+
+
+def metric_name(metric: str) -> str:
+    """Return the name of a metric as it is written in a figure.
+
+    Examples
+    --------
+    >>> metric_name("macro_f1")
+    'macro-F1'
+    """
+    return METRIC_NAMES.get(metric, metric.replace("_", " "))

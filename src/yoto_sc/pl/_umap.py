@@ -1,0 +1,160 @@
+"""Expression of the panel's first genes on an embedding."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from yoto_sc._keys import DEFAULT_KEY, Keys
+from yoto_sc.pl._common import gene_labels, read_panel
+from yoto_sc.pl._docs import EXPRESSION, SHOW, fill
+from yoto_sc.pl._expression import read_expression
+from yoto_sc.pl._figure import draw_with_scanpy, figure_of, fit
+from yoto_sc.pl._style import LIGHT_GREY
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+N_SHOWN = 8
+"""Genes shown unless `n_genes` says otherwise."""
+PANEL_INCHES = (2.7, 2.4)
+COLORS = (LIGHT_GREY, "#7FB2D6", "#0072B2", "#00223A")
+
+
+@fill(expression=EXPRESSION, show=SHOW)
+def selected_genes_umap(
+    adata: AnnData,
+    *,
+    key: str = DEFAULT_KEY,
+    n_genes: int | None = None,
+    basis: str = "X_umap",
+    ncols: int = 4,
+    layer: str | None = None,
+    use_raw: bool | None = None,
+    log: bool | None = None,
+    gene_symbols: str | None = None,
+    ax: Axes | None = None,
+    show: bool | None = None,
+    **kwargs: Any,
+) -> Any:
+    """Show the expression of the panel's most important genes on an embedding.
+
+    Parameters
+    ----------
+    adata
+        Annotated data with the results of :func:`yoto_sc.tl.select` and an embedding; not
+        changed.
+    key
+        The selection's ``key_added``.
+    n_genes
+        Number of genes, most important first. ``None``: the panel, at most its first 8.
+    basis
+        Entry of ``adata.obsm``, with or without its ``X_``.
+    ncols
+        Number of plots in a row.
+    {expression}
+    ax
+        Where to draw, for ``n_genes=1`` only; ``None``: a new figure.
+    {show}
+    **kwargs
+        Passed to :func:`scanpy.pl.embedding`, such as ``cmap`` and ``size``.
+
+    Returns
+    -------
+    The axes, in a list if there are several genes, as scanpy returns; ``None`` if `show`.
+
+    Raises
+    ------
+    KeyError
+        `adata` holds no selection under `key`, no such embedding or no such layer.
+    ValueError
+        `n_genes` is out of range, or `ax` was given for several genes.
+
+    Examples
+    --------
+    >>> import scanpy as sc
+    >>> import yoto_sc as yt
+    >>> yt.tl.select(adata, n_genes=32, categorical_keys=["cell_type"])  # doctest: +SKIP
+    >>> sc.pp.neighbors(adata, use_rep="X_yoto")  # doctest: +SKIP
+    >>> sc.tl.umap(adata)  # doctest: +SKIP
+    >>> yt.pl.selected_genes_umap(adata)  # doctest: +SKIP
+    """
+    import matplotlib as mpl
+    from matplotlib.colors import LinearSegmentedColormap
+    from scanpy.plotting import embedding
+
+    genes = read_panel(adata, key, n_genes).genes
+    if n_genes is None:
+        genes = genes[:N_SHOWN]
+    if ax is not None and len(genes) > 1:
+        raise ValueError(
+            f"`ax` holds one plot, but {len(genes)} genes are to be shown. Pass n_genes=1, or no "
+            "`ax`."
+        )
+    name, coordinates = _embedding(adata, basis, key)
+    labels = gene_labels(adata, genes, gene_symbols)
+    values, expression = read_expression(
+        adata, genes, key=key, layer=layer, use_raw=use_raw, log=log
+    )
+    small = _small(values, labels, name, coordinates)
+    if not {"cmap", "color_map"} & set(kwargs):
+        kwargs["cmap"] = LinearSegmentedColormap.from_list("yoto", COLORS)
+    kwargs.setdefault("frameon", False)
+    if "s" not in kwargs:
+        # scanpy's default size is made for larger plots than these
+        kwargs.setdefault("size", min(40_000 / adata.n_obs, 60))
+    bar_location = kwargs.get("colorbar_loc", "right")
+    if ax is not None:
+        # scanpy would take the room for the colour bar from pyplot's current figure
+        kwargs |= {"ax": ax, "colorbar_loc": None}
+
+    def adjust(drawn: Any) -> None:
+        every = drawn if isinstance(drawn, list) else [drawn]
+        if ax is not None and bar_location is not None:
+            figure_of(ax).colorbar(ax.collections[-1], ax=ax, location=bar_location)
+        for axes in every:
+            bar = axes.collections[-1].colorbar if axes.collections else None
+            if bar is not None:
+                bar.set_label(expression, fontsize="small")
+                bar.ax.tick_params(labelsize="small")
+        if ax is None:
+            fit(every[0])
+
+    with mpl.rc_context({"figure.figsize": PANEL_INCHES}):  # the size of one of scanpy's plots
+        return draw_with_scanpy(
+            embedding,
+            small,
+            name,
+            color=labels,
+            ncols=ncols,
+            show=show,
+            adjust=None if kwargs.get("return_fig") else adjust,
+            **kwargs,
+        )
+
+
+def _embedding(adata: AnnData, basis: str, key: str) -> tuple[str, NDArray[Any]]:
+    """Return the name of an embedding without its ``X_``, and the coordinates."""
+    for name in (basis, f"X_{basis}"):
+        if name in adata.obsm:
+            return name.removeprefix("X_"), adata.obsm[name]
+    raise KeyError(
+        f"adata.obsm has no embedding {basis!r}, only {list(adata.obsm)}. Compute one first: "
+        f"sc.pp.neighbors(adata, use_rep={Keys(key).latent!r}); sc.tl.umap(adata)."
+    )
+
+
+def _small(
+    values: NDArray[Any], labels: list[str], name: str, coordinates: NDArray[Any]
+) -> AnnData:
+    import anndata as ad
+
+    return ad.AnnData(
+        values,
+        obs=pd.DataFrame(index=pd.RangeIndex(len(values)).astype(str)),
+        var=pd.DataFrame(index=pd.Index(labels, dtype=object)),
+        obsm={f"X_{name}": coordinates},
+    )

@@ -1,0 +1,102 @@
+"""Screening: which genes tell anything about any task, each seen alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+_EPS = 1e-9
+
+
+def screen(
+    blocks: Iterable[tuple[slice, sp.csr_matrix]], labels: Sequence[NDArray[Any]]
+) -> NDArray[np.float64]:
+    r"""Rank all genes by how much each tells about its best task or class.
+
+    Of each gene, and for every task, the ranks are taken of the ANOVA F statistic over all classes,
+    of the share of variance that each single class explains against the rest (one list for every
+    class, so that rare classes keep their genes) or, for a continuous task, of the squared
+    correlation. The gene's own rank is its best one; the lists of single classes count as one list
+    that takes turns, so their ranks are multiplied by the number of classes.
+
+    Parameters
+    ----------
+    blocks
+        Row slices and the rows of the expression matrix of shape ``(n_obs, n_vars)``, on the scale
+        the model works on. Passed over once.
+    labels
+        One array of shape ``(n_obs,)`` for each task: integer codes with -1 for missing, or floats
+        with NaN for missing. Cells that are not to be seen count as missing.
+
+    Returns
+    -------
+    Shape ``(n_vars,)``: the smaller, the better.
+    """
+    tasks = [_Moments(task_labels) for task_labels in labels]
+    for rows, matrix in blocks:
+        for task in tasks:
+            task.add(rows, matrix)
+    return np.minimum.reduce([ranks for task in tasks for ranks in task.rankings()])
+
+
+class _Moments:
+    """Sums of one task over its observed cells: by class, or weighted with the target."""
+
+    def __init__(self, labels: NDArray[Any]) -> None:
+        self._continuous = labels.dtype.kind == "f"
+        observed = ~np.isnan(labels) if self._continuous else labels >= 0
+        if self._continuous:
+            centred = np.where(observed, labels - labels[observed].mean(), 0.0)
+            design = np.stack([observed.astype(np.float64), centred / (centred.std() + _EPS)], 1)
+        else:
+            design = observed[:, None] & (labels[:, None] == np.unique(labels[observed]))
+        self._design = sp.csr_matrix(design.astype(np.float64))
+        self._sums: Any = 0.0
+        self._squares: Any = 0.0
+
+    def add(self, rows: slice, matrix: sp.csr_matrix) -> None:
+        design = self._design[rows]
+        values = matrix.astype(np.float64)
+        self._sums += (design.T @ values).toarray()
+        observed = design.getnnz(axis=1) > 0
+        self._squares += np.asarray(values[observed].power(2).sum(axis=0)).ravel()
+
+    def rankings(self) -> list[NDArray[np.float64]]:
+        if self._continuous:
+            return [_ranks(self._correlation())]
+        overall, by_class = self._variance_ratios()
+        return [_ranks(overall), *(_ranks(ratio) * len(by_class) for ratio in by_class)]
+
+    def _correlation(self) -> NDArray[np.float64]:
+        n = self._design[:, 0].sum()
+        mean = self._sums[0] / n
+        variance = np.maximum(self._squares / n - mean**2, 0)
+        correlation: NDArray[np.float64] = (self._sums[1] / n) ** 2 / (variance + _EPS)
+        return correlation
+
+    def _variance_ratios(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Variance between over variance within: all classes, and each against the rest."""
+        n_class = np.asarray(self._design.sum(axis=0)).ravel()[:, None]
+        n = n_class.sum()
+        total = self._sums.sum(axis=0)
+        spread = np.maximum(self._squares - total**2 / n, 0)
+        between = (n_class * (self._sums / n_class - total / n) ** 2).sum(axis=0)
+        overall = between / (np.maximum(spread - between, 0) + _EPS)
+        n_rest = np.maximum(n - n_class, 1)
+        difference = self._sums / n_class - (total - self._sums) / n_rest
+        between_one = n_class * n_rest / n * difference**2
+        return overall, between_one / (np.maximum(spread - between_one, 0) + _EPS)
+
+
+def _ranks(statistic: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rank from 1 (largest) on; of equal values, the gene that comes first."""
+    ranks = np.empty(len(statistic))
+    ranks[np.argsort(-statistic, kind="stable")] = np.arange(1, len(statistic) + 1)
+    return ranks

@@ -1,0 +1,86 @@
+"""`tl.predict`: label new cells from the panel alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yoto_sc._checks import check_adata
+from yoto_sc._keys import DEFAULT_KEY, Keys
+from yoto_sc.tl._write import write_predictions
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from yoto_sc.model import YOTO
+
+
+def predict(
+    adata: AnnData,
+    model: str | Path | YOTO,
+    *,
+    n_genes: int | None = None,
+    layer: str | None = None,
+    key_added: str = DEFAULT_KEY,
+    copy: bool = False,
+) -> AnnData | None:
+    """Label new cells with a trained model, from the panel genes alone.
+
+    Parameters
+    ----------
+    adata
+        Annotated data that holds at least the panel's genes, in any order, as counts if the model
+        was trained on counts. Other genes are not read.
+    model
+        A :class:`yoto_sc.model.YOTO`, or the directory it was saved to (``model_dir`` of
+        :func:`yoto_sc.tl.select`).
+    n_genes
+        Number of best genes to use; `None`: the size of the panel.
+    layer
+        Layer to read expression from; `None`: ``X``.
+    key_added
+        Prefix of everything that is written.
+    copy
+        Return a changed copy instead of changing `adata`.
+
+    Returns
+    -------
+    `None`, or the changed copy if `copy`. Sets the following fields (for the default key):
+
+    ``adata.obs["yoto_<key>"]`` : categorical or float32
+        Prediction of the task.
+    ``adata.obs["yoto_<key>_confidence"]`` : float32
+        Probability of the predicted class, for categorical tasks.
+    ``adata.obsm["X_yoto"]`` : float32, shape ``(n_obs, n_latent)``
+        Shared representation.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no model in the directory.
+    KeyError
+        A panel gene, or the layer, is missing.
+    ValueError
+        The model's files are damaged or from a newer version, expression is not of the kind the
+        model was trained on, or `n_genes` is out of range.
+
+    Examples
+    --------
+    >>> import yoto_sc as yt
+    >>> adata = yt.datasets.pbmc68k()
+    >>> yt.model.YOTO.setup_anndata(adata, categorical_keys=["bulk_labels"])
+    >>> model = yt.model.YOTO(adata, n_genes=8)
+    >>> model.train(max_steps=40, progress_bar=False)
+    >>> measured = model.panel().subset(yt.datasets.pbmc68k())  # 8 genes, nothing else
+    >>> yt.tl.predict(measured, model)
+    >>> measured.obs["yoto_bulk_labels"].cat.categories.size
+    10
+    """
+    check_adata(adata)
+    if isinstance(model, str | Path):
+        from yoto_sc.model import YOTO
+
+        model = YOTO.load(model, accelerator="cpu")
+    adata = adata.copy() if copy else adata
+    write_predictions(adata, Keys(key_added), model, adata, layer=layer, n_genes=n_genes)
+    return adata if copy else None

@@ -1,0 +1,241 @@
+"""`tl.select`: the one call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from yoto_sc import __version__
+from yoto_sc._checks import (
+    as_list,
+    check_adata,
+    check_integer,
+    check_n_genes,
+    check_split_key,
+    check_task_keys,
+    check_written_keys,
+    resolve_genes,
+)
+from yoto_sc._expression import Expression
+from yoto_sc._keys import DEFAULT_KEY, Keys
+from yoto_sc._tasks import tasks_from_obs
+from yoto_sc.tl._write import write_predictions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from yoto_sc.model import YOTO
+
+
+def select(
+    adata: AnnData,
+    n_genes: int | Literal["auto"],
+    *,
+    categorical_keys: str | Sequence[str] = (),
+    continuous_keys: str | Sequence[str] = (),
+    layer: str | None = None,
+    split_key: str | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    candidates: str | Sequence[str] | None = None,
+    unlabeled: str | Sequence[object] = (),
+    key_added: str = DEFAULT_KEY,
+    random_state: int = 0,
+    max_steps: int | None = None,
+    accelerator: str = "auto",
+    devices: int | list[int] | str = "auto",
+    model_dir: str | Path | None = None,
+    progress_bar: bool = True,
+    model_kwargs: Mapping[str, Any] | None = None,
+    train_kwargs: Mapping[str, Any] | None = None,
+    copy: bool = False,
+) -> AnnData | None:
+    """Select the genes to measure, and learn to predict from them, in one training.
+
+    One panel serves all tasks at once. Labels may be missing anywhere: a cell without a label
+    contributes nothing to that task. The genes are selected on training cells, and every score
+    is taken on cells that were held out (:cite:t:`Chopard2026` describes the idea).
+
+    Parameters
+    ----------
+    adata
+        Annotated data of shape ``(n_obs, n_vars)``, with counts (best) or log-normalised
+        expression.
+    n_genes
+        Size of the panel: exactly that many genes come back. ``"auto"`` takes the smallest of at
+        most 64 genes whose held-out score is within one standard error of the best.
+    categorical_keys
+        Columns of ``adata.obs`` with classes to predict.
+    continuous_keys
+        Columns of ``adata.obs`` with numbers to predict.
+    layer
+        Layer to read expression from; `None`: ``X``. Where ``X`` is scaled and ``adata.raw`` has
+        the same genes unscaled, these are read.
+    split_key
+        Column of ``adata.obs`` (donor, patient, section) whose groups are held out whole, so that
+        the scores hold for groups never seen. `None`: cells are held out.
+    include
+        Var names that must be in the panel.
+    exclude
+        Var names, or patterns such as ``"MT-*"`` and ``"RP[SL]*"``, that must not be.
+    candidates
+        Boolean column of ``adata.var`` (``"highly_variable"``), or var names, to choose from;
+        `None`: all genes.
+    unlabeled
+        Categories that stand for "no label", such as ``"Unknown"``.
+    key_added
+        Prefix of everything that is written.
+    random_state
+        Seed. The same data, arguments and seed give the same result, bit for bit, on the same
+        machine; no global generator is used or changed.
+    max_steps
+        Number of minibatches to train for; `None`: a default that suits most data.
+    accelerator, devices
+        Where to train, as in Lightning's trainer.
+    model_dir
+        Directory to save the model to, for :func:`yoto_sc.tl.predict`; it must not exist.
+    progress_bar
+        Whether to show progress.
+    model_kwargs
+        Further arguments of :class:`yoto_sc.model.YOTO`.
+    train_kwargs
+        Further arguments of :meth:`yoto_sc.model.YOTO.train`.
+    copy
+        Return a changed copy instead of changing `adata`.
+
+    Returns
+    -------
+    `None`, or the changed copy if `copy`. Sets the following fields (for the default key):
+
+    ``adata.var["yoto_selected"]`` : bool
+        The gene is in the panel.
+    ``adata.var["yoto_rank"]`` : Int64
+        1 is the most important gene; NA for genes that were no candidates. The panel of any
+        size k is ``rank <= k``.
+    ``adata.var["yoto_score"]`` : float32
+        How long the gene lasted while the panel shrank: 1 for the last one, 0 for genes that
+        were no candidates.
+    ``adata.obs["yoto_<key>"]`` : categorical or float32
+        Prediction of the task for every cell, from the panel genes alone.
+    ``adata.obs["yoto_<key>_confidence"]`` : float32
+        Probability of the predicted class, for categorical tasks.
+    ``adata.obsm["X_yoto"]`` : float32, shape ``(n_obs, n_latent)``
+        Shared representation, from the panel genes alone.
+    ``adata.uns["yoto"]`` : dict
+        ``params``; tables ``tasks``, ``metrics`` (held-out scores), ``path`` (held-out score of
+        each task along panel sizes), ``history``, ``confusion`` (held-out cells by class) and
+        ``attribution`` (the task and class that each gene serves most).
+
+    Raises
+    ------
+    KeyError
+        A column, layer or gene does not exist.
+    TypeError
+        An argument is of the wrong type.
+    ValueError
+        An argument is out of range, rules contradict each other, a task has too few labels, or
+        expression is not finite and non-negative. All errors come before training, and leave
+        `adata` as it was.
+    KeyboardInterrupt
+        The training was stopped; `adata` is as it was.
+
+    Examples
+    --------
+    >>> import yoto_sc as yt
+    >>> adata = yt.datasets.pbmc68k()
+    >>> yt.tl.select(adata, 16, categorical_keys="bulk_labels", max_steps=40, progress_bar=False)
+    >>> int(adata.var["yoto_selected"].sum())
+    16
+    """
+    check_adata(adata)
+    categorical_keys, continuous_keys = as_list(categorical_keys), as_list(continuous_keys)
+    include, exclude, unlabeled = as_list(include), as_list(exclude), as_list(unlabeled)
+    keys = Keys(key_added)
+    check_task_keys(adata.obs, categorical_keys, continuous_keys)
+    check_split_key(adata.obs, split_key)
+    check_written_keys(adata.obs, keys, categorical_keys, continuous_keys, split_key)
+    check_n_genes(n_genes, resolve_genes(adata.var, include, exclude, candidates))
+    check_integer(random_state, "random_state", minimum=0)
+    tasks_from_obs(adata.obs, categorical_keys, continuous_keys, unlabeled)
+    if model_dir is not None and Path(model_dir).exists():
+        raise ValueError(f"model_dir={str(model_dir)!r} already exists. Name a new directory.")
+    expression = Expression.from_adata(adata, layer)
+
+    model = _trained_model(
+        AnnData(X=expression.matrix, obs=adata.obs.copy(), var=adata.var.copy()),
+        setup={
+            "categorical_keys": categorical_keys,
+            "continuous_keys": continuous_keys,
+            "split_key": split_key,
+            "unlabeled": unlabeled,
+        },
+        init={
+            "n_genes": n_genes,
+            "include": include,
+            "exclude": exclude,
+            "candidates": candidates,
+            "random_state": random_state,
+            **(model_kwargs or {}),
+        },
+        train={
+            "max_steps": max_steps,
+            "accelerator": accelerator,
+            "devices": devices,
+            "progress_bar": progress_bar,
+            **(train_kwargs or {}),
+        },
+    )
+    params = {
+        "n_genes": model.panel().n_genes,
+        "categorical_keys": categorical_keys,
+        "continuous_keys": continuous_keys,
+        "expression": expression.source,
+        "is_counts": expression.is_counts,
+        "split_key": split_key,
+        "include": include,
+        "exclude": exclude,
+        "unlabeled": [str(category) for category in unlabeled],
+        "random_state": random_state,
+        "yoto_sc_version": __version__,
+    }
+    if model_dir is not None:
+        model.save(model_dir)
+    adata = adata.copy() if copy else adata
+    _write_selection(adata, keys, model, {k: v for k, v in params.items() if v not in (None, [])})
+    write_predictions(adata, keys, model, model.adata)
+    return adata if copy else None
+
+
+def _trained_model(
+    adata: AnnData, setup: dict[str, Any], init: dict[str, Any], train: dict[str, Any]
+) -> YOTO:
+    """Train a model on `adata`, which it may write to."""
+    from yoto_sc.model import YOTO  # scvi-tools takes seconds to import; errors should not wait
+
+    YOTO.setup_anndata(adata, **setup)
+    model = YOTO(adata, **init)
+    model.deregister_manager()
+    model.train(**train)
+    return model
+
+
+def _write_selection(adata: AnnData, keys: Keys, model: YOTO, params: dict[str, Any]) -> None:
+    """Write ranks and tables."""
+    selection = model.selection
+    table = selection.panel.table
+    adata.var[keys.selected] = table["selected"].to_numpy()
+    adata.var[keys.rank] = pd.array(table["rank"], dtype="Int64")
+    adata.var[keys.score] = table["score"].to_numpy(dtype=np.float32)
+    adata.uns[keys.uns] = {
+        "params": params,
+        "tasks": selection.tasks,
+        "metrics": selection.metrics,
+        "path": selection.path,
+        "history": selection.history,
+        "confusion": selection.confusion,
+        "attribution": selection.attribution,
+    }

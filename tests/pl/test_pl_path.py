@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import yoto_sc as yt
+
+
+def curves(ax):
+    """Drawn points of each task, by the first word of its entry in the legend."""
+    lines = [line for line in ax.lines if " (" in line.get_label()]
+    return {line.get_label().split(" (")[0]: line.get_xydata() for line in lines}
+
+
+def test_each_task_has_its_scores(adata):
+    ax = yt.pl.path(adata)
+    table = adata.uns["yoto"]["path"]
+    drawn = curves(ax)
+    assert list(drawn) == ["bulk_labels", "phase", "S_score"]
+    for task, points in drawn.items():
+        expected = table[table["task"] == task].sort_values("n_genes")
+        np.testing.assert_allclose(points, expected[["n_genes", "score"]])
+
+
+def test_legend_gives_the_score_of_the_panel(adata):
+    ax = yt.pl.path(adata)
+    (legend,) = ax.figure.legends
+    at = adata.uns["yoto"]["path"].query("n_genes == 32").set_index("task")["score"]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        f"bulk_labels (macro-F1 {at['bulk_labels']:.2f})",
+        f"phase (macro-F1 {at['phase']:.2f})",
+        f"S_score (R² {at['S_score']:.2f})",
+    ]
+
+
+def test_sizes_are_plain_powers_of_two_and_the_panel_is_marked(adata):
+    ax = yt.pl.path(adata)
+    ticks = [label.get_text() for label in ax.get_xticklabels()]
+    assert ticks == [str(2**power) for power in range(10)]
+    assert ax.get_xscale() == "log"
+    assert [text.get_text() for text in ax.texts] == ["panel: 32"]
+    (line,) = [line for line in ax.lines if line.get_linestyle() == "--"]
+    assert set(line.get_xdata()) == {32}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "label"),
+    [
+        (None, "held-out score (macro-F1 or R²)"),
+        (["phase", "bulk_labels"], "held-out macro-F1"),
+        ("S_score", "held-out R²"),
+    ],
+)
+def test_label_names_the_metrics_shown(adata, tasks, label):
+    assert yt.pl.path(adata, tasks=tasks).get_ylabel() == label
+
+
+def test_very_negative_scores_are_cut_off_and_that_is_said(adata):
+    ax = yt.pl.path(adata)
+    assert adata.uns["yoto"]["path"]["score"].min() < -0.25
+    assert ax.get_ylim()[0] == -0.25
+    assert ax.get_xlabel() == "panel size (genes); scores below \N{MINUS SIGN}0.25 are not shown"
+    ax = yt.pl.path(adata, tasks="phase")
+    assert ax.get_ylim()[0] == 0
+    assert ax.get_xlabel() == "panel size (genes)"
+
+
+def test_a_task_keeps_its_colour_when_shown_alone(adata):
+    colors = {line.get_label(): line.get_color() for line in yt.pl.path(adata).lines}
+    (alone,) = [line for line in yt.pl.path(adata, tasks="phase").lines if "(" in line.get_label()]
+    assert colors[alone.get_label()] == alone.get_color()
+
+
+def test_other_metrics_and_missing_scores_are_left_out(adata):
+    path = adata.uns["yoto"]["path"]
+    accuracy = path.query("task == 'phase'").assign(metric="accuracy", score=0.99)
+    path.loc[(path["task"] == "phase") & (path["n_genes"] == 4), "score"] = np.nan
+    adata.uns["yoto"]["path"] = pd.concat([accuracy, path], ignore_index=True)
+    points = curves(yt.pl.path(adata))["phase"]
+    assert 0.99 not in points[:, 1]
+    assert 4 not in points[:, 0]
+    assert len(points) == 10
+
+
+def test_a_single_size_can_be_drawn(adata):
+    adata.uns["yoto"]["path"] = adata.uns["yoto"]["path"].query("n_genes == 32")
+    ax = yt.pl.path(adata)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["32"]
+
+
+def test_unknown_task(adata):
+    with pytest.raises(KeyError, match=r"'louvain' was not part.*'bulk_labels', 'phase'"):
+        yt.pl.path(adata, tasks=["phase", "louvain"])
+
+
+def test_missing_table(adata):
+    del adata.uns["yoto"]["path"]
+    with pytest.raises(KeyError, match="holds no 'path'"):
+        yt.pl.path(adata)

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+import yoto_sc as yt
+
+
+def names(ax):
+    return [label.get_text() for label in ax.get_yticklabels()]
+
+
+def points(ax):
+    """Position of every marker, and its colour, by row."""
+    found = {}
+    for markers in ax.collections[1:]:  # the first holds the stems
+        for x, y in markers.get_offsets():
+            found[int(y)] = (float(x), to_hex(markers.get_facecolor()[0]))
+    return found
+
+
+def test_genes_stand_by_rank_at_their_score(adata):
+    ax = yt.pl.selected_genes(adata)
+    expected = adata.var[adata.var["yoto_selected"]].sort_values("yoto_rank")
+    assert names(ax) == list(expected.index)
+    assert ax.yaxis.get_inverted()
+    drawn = points(ax)
+    np.testing.assert_allclose([drawn[row][0] for row in range(32)], expected["yoto_score"])
+    assert ax.get_title("left") == "Panel of 32 genes"
+    assert ax.get_xlabel() == "selection score"
+
+
+def test_colour_is_the_task_and_text_the_class(adata):
+    ax = yt.pl.selected_genes(adata)
+    attribution = adata.uns["yoto"]["attribution"].loc[names(ax)]
+    assert attribution["task"].nunique() > 1
+    (legend,) = ax.figure.legends
+    colors = {
+        text.get_text(): to_hex(handle.get_color())
+        for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
+    }
+    assert set(colors) == set(attribution["task"])
+    drawn = points(ax)
+    assert [drawn[row][1] for row in range(32)] == [
+        colors[task].lower() for task in attribution["task"]
+    ]
+    written = {int(text.get_position()[1]): text.get_text() for text in ax.texts[:32]}
+    assert [written[row] for row in range(32)] == list(attribution["category"])
+
+
+@pytest.mark.parametrize(("n_genes", "n_columns"), [(1, 1), (8, 1), (64, 1), (65, 2), (200, 4)])
+def test_any_size_of_the_same_ranking(adata, n_genes, n_columns):
+    columns = yt.pl.selected_genes(adata, n_genes=n_genes).figure.axes
+    assert len(columns) == n_columns
+    ranked = adata.var["yoto_rank"].sort_values().index
+    assert [name for column in columns for name in names(column)] == list(ranked[:n_genes])
+    assert len({column.get_xlim() for column in columns}) == 1
+
+
+def test_rows_are_as_high_in_small_as_in_large_figures(adata):
+    heights = []
+    for n_genes in (8, 64):
+        ax = yt.pl.selected_genes(adata, n_genes=n_genes)
+        ax.figure.draw_without_rendering()
+        heights.append(ax.get_window_extent().height / ax.figure.dpi / n_genes)
+    assert heights == pytest.approx([0.18, 0.18], abs=0.05)
+
+
+def test_given_axes_hold_all_genes(adata):
+    ax = Figure().subplots()
+    yt.pl.selected_genes(adata, n_genes=100, ax=ax)
+    assert len(names(ax)) == 100
+
+
+def test_without_attribution_there_is_no_legend(adata):
+    del adata.uns["yoto"]["attribution"]
+    ax = yt.pl.selected_genes(adata)
+    assert ax.figure.legends == []
+    assert {color for _, color in points(ax).values()} == {"#6b6b6b"}
+
+
+def test_without_uns_the_panel_is_still_shown(adata):
+    del adata.uns["yoto"]
+    assert len(names(yt.pl.selected_genes(adata))) == 32
+
+
+def test_symbols_stand_for_var_names_where_they_are_unique(adata):
+    genes = yt.Panel.from_adata(adata).genes
+    adata.var["symbol"] = [f"s_{gene}" for gene in adata.var_names]
+    adata.var.loc[genes[:4], "symbol"] = ["same", "same", None, genes[5]]
+    shown = names(yt.pl.selected_genes(adata, gene_symbols="symbol"))
+    assert shown == [*genes[:4], *(f"s_{gene}" for gene in genes[4:])]
+
+
+def test_negative_and_infinite_scores(adata):
+    genes = yt.Panel.from_adata(adata).genes
+    adata.var["yoto_score"] -= np.float32(0.5)
+    adata.var.loc[genes[0], "yoto_score"] = np.inf
+    ax = yt.pl.selected_genes(adata)
+    scores = adata.var.loc[genes[1:], "yoto_score"]
+    assert points(ax)[0][0] == pytest.approx(scores.max())
+    assert ax.get_xlim()[0] < scores.min()
+
+
+@pytest.mark.parametrize("n_genes", [0, -1, 701])
+def test_impossible_sizes(adata, n_genes):
+    with pytest.raises(ValueError, match=rf"between 1 and the 700 ranked genes, not {n_genes}"):
+        yt.pl.selected_genes(adata, n_genes=n_genes)
+
+
+def test_panel_without_genes_left(adata):
+    rest = adata[:, ~adata.var["yoto_selected"]].copy()
+    with pytest.raises(ValueError, match="No gene of adata is selected"):
+        yt.pl.selected_genes(rest)
+
+
+def test_unknown_symbols_column(adata):
+    with pytest.raises(KeyError, match=r"gene_symbols='symbol'.*'yoto_selected'"):
+        yt.pl.selected_genes(adata, gene_symbols="symbol")

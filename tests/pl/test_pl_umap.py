@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import yoto_sc as yt
+
+
+def test_shows_the_first_genes_on_the_embedding(adata):
+    drawn = yt.pl.selected_genes_umap(adata)
+    genes = yt.Panel.from_adata(adata).genes[:8]
+    assert [ax.get_title() for ax in drawn] == genes
+    for ax, gene in zip(drawn, genes, strict=True):
+        points = ax.collections[-1]
+        values = adata[:, gene].X.toarray().ravel()
+        np.testing.assert_allclose(np.sort(points.get_array()), np.sort(values))
+        order = np.lexsort(points.get_offsets().T)
+        expected = np.lexsort(adata.obsm["X_umap"].T)
+        np.testing.assert_allclose(points.get_array()[order], values[expected])
+        assert points.colorbar.ax.get_ylabel() == "expression"
+
+
+def test_a_smaller_panel_is_shown_whole(make_selected):
+    assert len(yt.pl.selected_genes_umap(make_selected(4, ("phase",)))) == 4
+
+
+def test_one_gene_on_given_axes(adata):
+    ax = Figure().subplots()
+    assert yt.pl.selected_genes_umap(adata, n_genes=1, ax=ax) is ax
+    colors = ax.collections[-1].colorbar
+    assert colors.ax.figure is ax.figure
+    assert colors.ax.get_ylabel() == "expression"
+
+
+def test_ncols(adata):
+    drawn = yt.pl.selected_genes_umap(adata, n_genes=4, ncols=2)
+    assert len({round(ax.get_position().x0, 3) for ax in drawn}) == 2
+
+
+@pytest.mark.parametrize("basis", ["umap", "X_umap", "X_pca"])
+def test_basis_is_named_as_in_scanpy(adata, basis):
+    ax = yt.pl.selected_genes_umap(adata, n_genes=1, basis=basis, frameon=True)
+    assert isinstance(ax, Axes)
+    assert ax.get_xlabel() == f"{basis.removeprefix('X_').upper().replace('PCA', 'PC')}1"
+
+
+def test_counts_are_logged(adata):
+    adata.layers["counts"] = adata.X.copy()
+    adata.layers["counts"].data = np.rint(np.expm1(adata.X.data))
+    ax = yt.pl.selected_genes_umap(adata, n_genes=1, layer="counts")
+    expected = np.log1p(adata[:, ax.get_title()].layers["counts"].toarray().ravel())
+    np.testing.assert_allclose(np.sort(ax.collections[-1].get_array()), np.sort(expected))
+    assert ax.collections[-1].colorbar.ax.get_ylabel() == "log1p expression"
+
+
+def test_without_embedding_says_how_to_make_one(adata):
+    del adata.obsm["X_umap"]
+    with pytest.raises(KeyError, match=r"neighbors\(adata, use_rep='X_yoto'\); sc\.tl\.umap"):
+        yt.pl.selected_genes_umap(adata)
+
+
+def test_several_genes_do_not_fit_on_one_axes(adata):
+    with pytest.raises(ValueError, match="n_genes=1"):
+        yt.pl.selected_genes_umap(adata, ax=Figure().subplots())
