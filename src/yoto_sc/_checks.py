@@ -7,7 +7,7 @@ import fnmatch
 import re
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -53,7 +53,7 @@ def check_adata(adata: AnnData) -> None:
         raise ValueError("adata is backed on disk. Load it first: adata = adata.to_memory().")
     if adata.is_view:
         raise ValueError(
-            "adata is a view of another AnnData object. Make it a copy first: adata = adata.copy()."
+            "adata is a view of another AnnData object. Copy it first: adata = adata.copy()."
         )
     if 0 in adata.shape:
         raise ValueError(
@@ -238,8 +238,8 @@ def check_integer(value: object, name: str, *, minimum: int) -> None:
         raise ValueError(f"{name} must be at least {minimum}, not {value}.")
 
 
-def as_list(value: str | Iterable[str] | None) -> list[str]:
-    """Return a list of names; a single string is one name, `None` is none."""
+def as_list(value: str | Iterable[Any] | None) -> list[Any]:
+    """Return a list; a single string is one entry, `None` is none."""
     if value is None:
         return []
     return [value] if isinstance(value, str) else list(value)

@@ -51,8 +51,8 @@ class Expression:
         adata
             Annotated data of shape ``(n_obs, n_vars)``.
         layer
-            Layer to read; `None` reads ``X``. Where ``X`` was scaled (it holds negative values) and
-            ``adata.raw`` still holds the same genes unscaled, these are read instead.
+            Layer to read; `None` reads ``X``. Where ``X`` was scaled (it holds negative values)
+            and ``adata.raw`` still holds the same genes unscaled, these are read instead.
         genes
             Var names to read, in this order, all of them in `adata`; `None`: all genes. Only what
             is read is checked, and a few genes may well be zero in all cells.
@@ -91,13 +91,14 @@ class Expression:
             )
         return cls(matrix, source, _all_integers(matrix))
 
-    def on_model_scale(self, genes: NDArray[np.intp] | slice = slice(None)) -> sp.csr_matrix:
+    def on_model_scale(self, genes: NDArray[np.intp] | None = None) -> sp.csr_matrix:
         """Return the columns `genes`, of shape ``(n_obs, n_genes)``, as the model reads them.
 
-        Counts become ``log(1 + count)``; values that come normalised stay as they are. The
-        transform sees each gene alone, so measuring fewer genes changes nothing.
+        `None` returns all columns. Counts become ``log(1 + count)``; values that come normalised
+        stay as they are. The transform sees each gene alone, so measuring fewer genes changes
+        nothing.
         """
-        return self._transform(self.matrix[:, genes])
+        return self._transform(self.matrix if genes is None else self.matrix[:, genes])
 
     def blocks(self) -> Iterator[tuple[slice, sp.csr_matrix]]:
         """Iterate over row slices and the rows, of shape ``(n_rows, n_vars)``, on that scale."""
@@ -119,7 +120,8 @@ def _row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
 
 def _canonical(values: Any, source: str) -> sp.csr_matrix:
     """Convert to CSR float32 with sorted, unique indices; the input is never changed."""
-    if not (sp.issparse(values) or isinstance(values, np.ndarray)):
+    is_sparse = isinstance(values, sp.spmatrix | sp.sparray)
+    if not (is_sparse or isinstance(values, np.ndarray)):
         raise TypeError(
             f"adata.{source} is a {type(values).__name__}; supported are dense numpy arrays and "
             "scipy sparse matrices held in memory. Call adata.to_memory() first."
@@ -127,13 +129,13 @@ def _canonical(values: Any, source: str) -> sp.csr_matrix:
     if values.dtype.kind not in "biuf":
         raise TypeError(f"adata.{source} must hold real numbers, but its dtype is {values.dtype}.")
     with np.errstate(over="ignore"):  # an overflow becomes inf, which _check_values reports
-        if not sp.issparse(values):
+        if not is_sparse:
             blocks = [
                 sp.csr_matrix(np.ascontiguousarray(values[rows]).astype(np.float32, copy=False))
                 for rows in _row_blocks(*values.shape)
             ]
             return sp.vstack(blocks, format="csr") if blocks else sp.csr_matrix(values.shape)
-        csr = values.tocsr()
+        csr: Any = values.tocsr()
         matrix = sp.csr_matrix(
             (csr.data.astype(np.float32, copy=False), csr.indices, csr.indptr), shape=csr.shape
         )

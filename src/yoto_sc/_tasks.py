@@ -105,13 +105,15 @@ class Task:
             + [MISSING_CODE],  # the code -1 of a missing label indexes this last entry
             dtype=np.int64,
         )
-        return codes[labels.codes]
+        encoded: NDArray[np.int64] = codes[labels.codes]
+        return encoded
 
     def decode(self, codes: NDArray[np.integer[Any]]) -> pd.Categorical:
         """Turn codes of shape ``(n_obs,)`` back into labels with the task's own categories."""
         if self.kind != "categorical":
             raise TypeError(f"Task {self.name!r} is continuous and has no categories to decode.")
-        return pd.Categorical.from_codes(codes, categories=pd.Index(self.categories))
+        categories: Any = pd.Index(self.categories)
+        return pd.Categorical.from_codes(codes, categories=categories)
 
     def observed(self, encoded: NDArray[Any]) -> NDArray[np.bool_]:
         """Which entries of an encoded column, of shape ``(n_obs,)``, hold a label."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _DENSE_BYTES = 256 * 2**20
 """The candidates of the training cells are held densely if they take no more than this."""
+_SAMPLE_CELLS = 20_000
+"""Covariances are taken over at most this many training cells."""
 
 
 class Cells:
@@ -54,7 +56,7 @@ class Cells:
             self._dense = self._dense[:, torch.from_numpy(genes)].contiguous()
 
     def batch(self, index: NDArray[np.intp]) -> Tensors:
-        """Return the cells `index`, of any shape ``(…)``: ``X`` ``(…, n_genes)``, labels ``(…)``."""
+        """Return the cells `index`, of shape ``(…)``: ``X`` ``(…, n_genes)``, labels ``(…)``."""
         cells = torch.from_numpy(index)
         if self._dense is not None:
             values = self._dense[cells]
@@ -62,6 +64,24 @@ class Cells:
             rows = torch.from_numpy(self._sparse[index.ravel()].toarray())
             values = rows.view(*index.shape, -1)
         return {X_KEY: values, **{key: labels[cells] for key, labels in self._labels.items()}}
+
+    def moments(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return mean and standard deviation of each gene, 1 where constant; ``(n_genes,)``."""
+        mean = np.asarray(self._sparse.mean(axis=0, dtype=np.float64)).ravel()
+        square = np.asarray(self._sparse.power(2).mean(axis=0, dtype=np.float64)).ravel()
+        scale = np.sqrt(np.maximum(square - mean**2, 0))
+        scale[scale <= 1e-6 * np.maximum(mean, 1)] = 1.0
+        return mean.astype(np.float32), scale.astype(np.float32)
+
+    def standardized(
+        self, index: NDArray[np.intp]
+    ) -> tuple[NDArray[np.float32], list[NDArray[Any]]]:
+        """Return standardised expression, ``(n_cells, n_genes)``, and labels of some cells."""
+        mean, scale = self.moments()
+        values = self._sparse[index].toarray()
+        values -= mean
+        values /= scale
+        return values, [labels.numpy()[index] for labels in self._labels.values()]
 
     def everything(self) -> Tensors:
         """Return all cells as one batch."""
@@ -143,6 +163,7 @@ class SelectionData(LightningDataModule):
             [np.flatnonzero(~fold if n_folds > 1 else fold) for fold in own], rng
         )
         self._batch_size = batch_size
+        self._sample_seed = int(rng.integers(2**31))
         self.n_steps = n_steps
         self.cross_fit = False
 
@@ -150,6 +171,14 @@ class SelectionData(LightningDataModule):
         """Keep only some genes."""
         self.train.narrow(genes)
         self.validation.narrow(genes)
+
+    def sample(self) -> tuple[NDArray[np.float32], list[NDArray[Any]]]:
+        """Return standardised expression and labels of at most 20,000 training cells."""
+        cells = np.arange(len(self.train))
+        if len(cells) > _SAMPLE_CELLS:
+            rng = np.random.default_rng(self._sample_seed)
+            cells = np.sort(rng.choice(cells, _SAMPLE_CELLS, replace=False))
+        return self.train.standardized(cells)
 
     def train_dataloader(self) -> _Epoch:
         """Return the batches of an epoch, drawn when they are asked for."""

@@ -35,7 +35,7 @@ from yoto_sc.model._progress import SelectionProgress
 from yoto_sc.model._run import run, seeded
 from yoto_sc.model._selection import Selection
 from yoto_sc.model._splits import default_validation_size, split_cells
-from yoto_sc.model._start import find_start
+from yoto_sc.model._start import find_candidates, warm_scores
 from yoto_sc.nn import Annealing
 
 if TYPE_CHECKING:
@@ -47,9 +47,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yoto_sc._panel import Panel
+    from yoto_sc._tasks import Kind
     from yoto_sc.nn import Relaxation
 
-_DEFAULT_STEPS = 1000
+_DEFAULT_STEPS = 1200
 AUTO_MAX_GENES = 64
 """Largest panel that ``n_genes="auto"`` may choose."""
 _N_EPOCHS = 40
@@ -68,8 +69,8 @@ class YOTO(BaseModelClass):
     registry
         A saved registry in place of `adata`, as scvi-tools passes it.
     n_genes
-        Size of the panel; ``"auto"`` takes the smallest of at most 64 genes whose held-out score is
-        within one standard error of the best.
+        Size of the panel; ``"auto"`` takes the smallest of at most 64 genes whose held-out score
+        is within one standard error of the best.
     include
         Var names that must be in the panel.
     exclude
@@ -119,7 +120,7 @@ class YOTO(BaseModelClass):
         exclude: Sequence[str] = (),
         candidates: str | Sequence[str] | None = None,
         n_candidates: int = 1000,
-        n_hidden: int = 128,
+        n_hidden: int = 64,
         n_members: int = 4,
         dropout: float = 0.2,
         class_weight_power: float = 0.5,
@@ -191,14 +192,13 @@ class YOTO(BaseModelClass):
         if "source_registry" not in kwargs:  # new data need not have the labels
             check_task_keys(adata.obs, categorical_keys, continuous_keys)
             check_split_key(adata.obs, split_key)
-        kinds = ["categorical"] * len(categorical_keys) + ["continuous"] * len(continuous_keys)
+        kinds: dict[str, Kind] = dict.fromkeys(categorical_keys, "categorical")
+        kinds |= dict.fromkeys(continuous_keys, "continuous")
         fields = [
             LayerField(X_KEY, layer, is_count_data=False, correct_data_format=False),
             *(
                 TaskField(task_key(position), key, kind, unlabeled)
-                for position, (key, kind) in enumerate(
-                    zip([*categorical_keys, *continuous_keys], kinds, strict=True)
-                )
+                for position, (key, kind) in enumerate(kinds.items())
             ),
         ]
         manager = AnnDataManager(fields=fields, setup_method_args=setup_method_args)
@@ -223,7 +223,7 @@ class YOTO(BaseModelClass):
         Parameters
         ----------
         max_steps
-            Number of minibatches; `None`: 1,000.
+            Number of minibatches; `None`: 1,200.
         validation_size
             Share of the cells to hold out, in ``[0, 1)``; `None`: a tenth, and up to a fifth to
             have 200 cells to judge on. With 0, nothing is judged.
@@ -269,17 +269,11 @@ class YOTO(BaseModelClass):
         labels = {key: self.adata_manager.get_from_registry(key).ravel() for key in keys}
         groups = None if setup["split_key"] is None else self.adata.obs[setup["split_key"]]
         split = split_cells(list(labels.values()), groups, held_out, rng)
-        start = find_start(
-            expression,
-            list(labels.values()),
-            split.train,
-            self._rules,
-            self._n_trained,
-            self.module.n_genes,
-            rng,
+        candidates, screened_out = find_candidates(
+            expression, list(labels.values()), split.train, self._rules, self.module.n_genes
         )
         data = SelectionData(
-            expression.on_model_scale(start.genes),
+            expression.on_model_scale(candidates),
             labels,
             split,
             n_members=self.module.n_members,
@@ -288,8 +282,14 @@ class YOTO(BaseModelClass):
             rng=rng,
         )
         module = deepcopy(self.module)  # an interrupted training leaves the model as it was
+        required = self._rules.required[candidates]
+        module.begin(
+            warm_scores(*data.sample(), self._n_trained, required),
+            required,
+            data.train.moments(),
+            [array[split.train] for array in labels.values()],
+        )
         with seeded(self.random_state):
-            module.begin(start, {key: array[split.train] for key, array in labels.items()})
             plan = SelectionTrainingPlan(
                 module,
                 data,
@@ -299,7 +299,7 @@ class YOTO(BaseModelClass):
             )
             callbacks = [*trainer_kwargs.pop("callbacks", [])]
             if progress_bar:
-                callbacks.append(SelectionProgress(n_epochs * data.n_steps))
+                callbacks.append(SelectionProgress(plan))
             self.trainer = run(
                 plan,
                 data,
@@ -315,7 +315,7 @@ class YOTO(BaseModelClass):
             data,
             self.tasks,
             self.adata.var_names,
-            start,
+            np.concatenate([candidates[plan.ranking], screened_out]),
             is_counts=expression.is_counts,
             n_genes=self.n_genes,
             rng=rng,
@@ -342,7 +342,7 @@ class YOTO(BaseModelClass):
 
     @property
     def history(self) -> pd.DataFrame:
-        """Losses and panel size after every epoch, indexed by step."""
+        """After every epoch: step, n_genes, train_loss, validation_loss."""
         return self.selection.history
 
     def panel(self, k: int | None = None) -> Panel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from scvi.module.base import BaseModuleClass, LossOutput
@@ -14,12 +14,14 @@ from yoto_sc.nn import CategoricalHead, ContinuousHead, Encoder, Head, Selector,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from yoto_sc._tasks import Task
     from yoto_sc.model._model import YOTO
-    from yoto_sc.model._start import Start
     from yoto_sc.nn import Relaxation
+
+Network = Literal["linear", "encoder"]
 
 X_KEY = "X"
 
@@ -52,7 +54,7 @@ class YOTOModule(BaseModuleClass):
         self,
         n_genes: int,
         tasks: Sequence[Task],
-        n_hidden: int = 128,
+        n_hidden: int = 64,
         n_members: int = 4,
         dropout: float = 0.2,
         class_weight_power: float = 0.5,
@@ -68,7 +70,12 @@ class YOTOModule(BaseModuleClass):
             else ContinuousHead(n_genes, n_hidden, n_members)
             for task in tasks
         ]
-        self.heads = nn.ModuleList(heads)
+        self._heads = nn.ModuleList(heads)
+
+    @property
+    def heads(self) -> list[Head]:
+        """One head for each task, in their order."""
+        return cast("list[Head]", list(self._heads))
 
     @property
     def n_genes(self) -> int:
@@ -80,35 +87,48 @@ class YOTOModule(BaseModuleClass):
         if model.selection_ is not None:
             narrow(self, torch.arange(model.selection_.n_trained))
 
-    def begin(self, start: Start, labels: dict[str, NDArray[Any]]) -> None:
+    @torch.no_grad()
+    def begin(
+        self,
+        scores: NDArray[np.float32],
+        required: NDArray[np.bool_],
+        moments: tuple[NDArray[np.float32], NDArray[np.float32]],
+        labels: Sequence[NDArray[Any]],
+    ) -> None:
         """Take over what is known before training.
 
         Parameters
         ----------
-        start
-            Initial scores, and moments of expression, of the candidates.
+        scores, required
+            Initial scores, and which genes must be in the panel; shape ``(n_genes,)``.
+        moments
+            Mean and standard deviation of expression over the training cells, ``(n_genes,)``.
         labels
-            Encoded labels of the training cells by task key, each of shape ``(n_train,)``.
+            For each task, the encoded labels of the training cells, ``(n_train,)``.
         """
-        with torch.no_grad():
-            self.selector.scores.copy_(torch.from_numpy(start.scores))
-            self.selector.required.copy_(torch.from_numpy(start.required))
-            self.encoder.mean.copy_(torch.from_numpy(start.mean))
-            self.encoder.scale.copy_(torch.from_numpy(start.scale))
-            for position, head in enumerate(self.heads):
-                head.calibrate(torch.from_numpy(labels[task_key(position)]))
+        self.selector.scores.copy_(torch.from_numpy(scores))
+        self.selector.required.copy_(torch.from_numpy(required))
+        self.encoder.mean.copy_(torch.from_numpy(moments[0]))
+        self.encoder.scale.copy_(torch.from_numpy(moments[1]))
+        for head, task_labels in zip(self.heads, labels, strict=True):
+            head.calibrate(torch.from_numpy(task_labels))
 
     def prefix_mask(self, n_genes: int) -> torch.Tensor:
-        """Return the mask of the first genes of a module narrowed in rank order; ``(n_genes,)``."""
+        """Return the mask of the first genes, ``(n_genes,)``; genes are in the order of ranks."""
         return (torch.arange(self.n_genes, device=self.device) < n_genes).float()
 
     def _get_inference_input(
-        self, tensors: dict[str, torch.Tensor], mask: torch.Tensor | None = None
-    ) -> dict[str, torch.Tensor]:
+        self,
+        tensors: dict[str, torch.Tensor],
+        mask: torch.Tensor | None = None,
+        network: Network = "encoder",
+    ) -> dict[str, Any]:
         mask = self.prefix_mask(self.n_genes) if mask is None else mask
-        return {"values": tensors[X_KEY], "mask": mask}
+        return {"values": tensors[X_KEY], "mask": mask, "network": network}
 
-    def inference(self, values: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+    def inference(
+        self, values: torch.Tensor, mask: torch.Tensor, network: Network = "encoder"
+    ) -> dict[str, Any]:
         """Encode the genes under the mask.
 
         Parameters
@@ -118,25 +138,30 @@ class YOTOModule(BaseModuleClass):
             members see the same cells.
         mask
             Shape ``(n_genes,)`` or ``(n_members, 1, n_genes)``.
+        network
+            ``"encoder"``: the whole network. ``"linear"``: the heads read the genes alone.
         """
         inputs = self.encoder.standardize(values, mask)
         if inputs.dim() == 2:
             inputs = inputs.expand(self.n_members, -1, -1)
-        return {"hidden": self.encoder(inputs, mask), "inputs": inputs}
+        hidden = self.encoder(inputs, mask) if network == "encoder" else None
+        return {"hidden": hidden, "inputs": inputs}
 
     def _get_generative_input(
-        self, tensors: dict[str, torch.Tensor], inference_outputs: dict[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
+        self, tensors: dict[str, torch.Tensor], inference_outputs: dict[str, Any]
+    ) -> dict[str, Any]:
         return inference_outputs
 
-    def generative(self, hidden: torch.Tensor, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the outputs of every head, each ``(n_members, n_obs, n_outputs)``, by task key."""
+    def generative(
+        self, hidden: torch.Tensor | None, inputs: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Return every head's outputs, each ``(n_members, n_obs, n_outputs)``, by task key."""
         return {task_key(i): head(hidden, inputs) for i, head in enumerate(self.heads)}
 
     def loss(
         self,
         tensors: dict[str, torch.Tensor],
-        inference_outputs: dict[str, torch.Tensor],
+        inference_outputs: dict[str, Any],
         generative_outputs: dict[str, torch.Tensor],
     ) -> LossOutput:
         """Sum the tasks' losses, each relative to a constant guess, averaged over the members."""
@@ -148,7 +173,7 @@ class YOTOModule(BaseModuleClass):
                 labels = labels.expand(self.n_members, -1)
             losses[key] = head.loss(generative_outputs[key], labels).mean()
         total = torch.stack(list(losses.values())).sum()
-        n_obs = inference_outputs["hidden"].shape[1]
+        n_obs = inference_outputs["inputs"].shape[1]
         return LossOutput(loss=total, n_obs_minibatch=n_obs, extra_metrics=losses)
 
     @torch.inference_mode()
@@ -160,8 +185,8 @@ class YOTOModule(BaseModuleClass):
         Parameters
         ----------
         values
-            Expression on the model's scale, shape ``(n_obs, n_genes)``; columns past `n_genes` are
-            not read.
+            Expression on the model's scale, shape ``(n_obs, n_genes)``; columns past `n_genes`
+            are not read.
         n_genes
             Number of genes to use; `None`: all.
 

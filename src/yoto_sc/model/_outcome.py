@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from yoto_sc.model._data import Cells, SelectionData, Tensors
     from yoto_sc.model._module import YOTOModule
     from yoto_sc.model._plan import SelectionTrainingPlan
-    from yoto_sc.model._start import Start
 
     Predictions = Sequence[NDArray[Any]]
 
@@ -39,7 +38,7 @@ def summarize(
     data: SelectionData,
     tasks: Sequence[Task],
     var_names: pd.Index,
-    start: Start,
+    ranking: NDArray[np.intp],
     *,
     is_counts: bool,
     n_genes: int | Literal["auto"],
@@ -55,8 +54,8 @@ def summarize(
         The tasks.
     var_names
         Names of all genes.
-    start
-        Where the training started.
+    ranking
+        Indices of the ranked genes, best first.
     is_counts
         Whether expression is counts.
     n_genes
@@ -67,7 +66,7 @@ def summarize(
     module, n_trained = plan.module, plan.module.n_genes
     held_out, train = data.validation.everything(), data.train.everything()
     labels = _labels(held_out, tasks)
-    predictions = {
+    predictions: dict[int, Predictions] = {
         size: [p.cpu().numpy() for p in module.predict(held_out[X_KEY], size)[0]]
         for size in path_sizes(n_trained)
     }
@@ -78,8 +77,7 @@ def summarize(
         **predictions,
         **{shot.n_genes: shot.predictions for shot in on_the_way},
     }
-    ranking = np.concatenate([start.genes[plan.ranking], start.screened_out])
-    attribution = attribute(module, data.train, tasks, var_names[ranking[:n_genes]], rng)
+    attribution = attribute(module, data.train, tasks, list(var_names[ranking[:n_genes]]), rng)
     return Selection(
         panel=panel_table(var_names, ranking, n_genes, attribution),
         n_trained=n_trained,

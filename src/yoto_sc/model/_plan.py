@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import LightningModule
 
 from yoto_sc.nn import narrow
+from yoto_sc.select import stepwise_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yoto_sc.model._data import SelectionData
-    from yoto_sc.model._module import YOTOModule
+    from yoto_sc.model._module import Network, YOTOModule
     from yoto_sc.nn import Annealing
 
     Tensors = dict[str, torch.Tensor]
 
 _WARMUP_STEPS = 20
 """Steps over which the learning rate of the weights rises to its value."""
+_MAX_SCORE_LR, _SCORE_LR_SLOPE = 5e-3, 1.8e-5
 _DECAYED = (".weight", ".presence", ".skip")
 """Parameters that multiply expression or the representation, and so get weight decay."""
 
@@ -67,7 +69,11 @@ class SelectionTrainingPlan(LightningModule):
     lr, weight_decay
         Of the weights (AdamW).
     score_lr
-        Learning rate of the scores (Adam).
+        Learning rate of the scores (Adam); `None`: the more cells for each gene of the panel, the
+        faster, ``min(5e-3, 1.8e-5 * n_train / n_genes)``.
+    selection_network
+        What selects: the heads' linear models, which overfit less and train in less time, or
+        the whole network, as in the YOTO paper. The refined network is whole in any case.
     keep_factor
         Genes ranked below this many times the current panel size are dropped.
     full_panel_share
@@ -84,7 +90,8 @@ class SelectionTrainingPlan(LightningModule):
         n_epochs: int,
         lr: float = 3e-3,
         weight_decay: float = 1e-2,
-        score_lr: float = 1e-2,
+        score_lr: float | None = None,
+        selection_network: Network = "linear",
         keep_factor: float = 4.0,
         full_panel_share: float = 0.5,
     ) -> None:
@@ -93,14 +100,16 @@ class SelectionTrainingPlan(LightningModule):
         self.annealing = annealing
         self.lr = lr
         self.weight_decay = weight_decay
-        self.score_lr = score_lr
+        fast = _SCORE_LR_SLOPE * len(data.train) / annealing.n_genes
+        self.score_lr = min(_MAX_SCORE_LR, fast) if score_lr is None else score_lr
+        self.selection_network: Network = selection_network
         self.keep_factor = keep_factor
         self.full_panel_share = full_panel_share
         self.genes = np.arange(module.n_genes)
         self.dropped: list[int] = []
         self.snapshots: list[Snapshot] = []
         self._data = data
-        self._n_total_steps = n_epochs * data.n_steps
+        self.n_total_steps = n_epochs * data.n_steps
         self._step = 0
         self._weights = {
             name: p for name, p in module.named_parameters() if name != "selector.scores"
@@ -111,13 +120,13 @@ class SelectionTrainingPlan(LightningModule):
 
     @property
     def history(self) -> pd.DataFrame:
-        """One row for each epoch, indexed by step: n_genes, train_loss, validation_loss."""
+        """One row for each epoch: step, n_genes, train_loss, validation_loss."""
         columns = ["step", "n_genes", "train_loss", "validation_loss"]
-        return pd.DataFrame(self._history, columns=columns).set_index("step")
+        return pd.DataFrame(self._history, columns=columns)
 
     @property
     def ranking(self) -> NDArray[np.intp]:
-        """All candidates, best first: those still in by score, then the dropped, last one first."""
+        """All candidates, best first: those still in, then the dropped ones, last one first."""
         alive = self.genes
         if self._is_selecting:
             alive = alive[self.module.selector.order().cpu().numpy()]
@@ -130,23 +139,36 @@ class SelectionTrainingPlan(LightningModule):
         return min(size, self.module.n_genes)
 
     @property
+    def _optimizer(self) -> torch.optim.Optimizer:
+        return self.trainer.optimizers[0]
+
+    @property
     def _is_selecting(self) -> bool:
         return self.module.selector.scores.requires_grad
 
     @property
+    def _network(self) -> Network:
+        return self.selection_network if self._is_selecting else "encoder"
+
+    @property
     def _progress(self) -> float:
-        return self._step / self._n_total_steps
+        return self._step / self.n_total_steps
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return one optimizer: weights with decay, other parameters and scores without."""
         decayed = [p for name, p in self._weights.items() if name.endswith(_DECAYED)]
         others = [p for name, p in self._weights.items() if not name.endswith(_DECAYED)]
+        groups: list[dict[str, Any]] = [
+            {"params": decayed, "weight_decay": self.weight_decay},
+            {"params": others},
+            {
+                "params": [self.module.selector.scores],
+                "lr": self.score_lr,
+                "betas": (0.98, 0.99),  # their gradients are noisy: average over more steps
+            },
+        ]
         return torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": self.weight_decay},
-                {"params": others},
-                {"params": [self.module.selector.scores], "lr": self.score_lr},
-            ],
+            groups,
             lr=self.lr,
             betas=(0.9, 0.99),
             eps=1e-8,
@@ -155,28 +177,25 @@ class SelectionTrainingPlan(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Drop the genes that have fallen behind, and say how cells are to be drawn."""
-        phase = self.annealing.phase(self._progress)
-        if phase == "select":
-            n_kept = max(round(self.keep_factor * self.size), self.annealing.n_genes)
+        if self.annealing.is_selecting(self._progress):
+            n_kept = round(self.keep_factor * self.size)
             if n_kept < 0.75 * self.module.n_genes:
                 self._narrow(n_kept)
         else:
-            self._narrow(self.annealing.n_genes)
-            if phase == "refine":
-                self._finish_ranking()
-        self._data.cross_fit = phase != "refine" and self.module.n_members > 1
+            self._finish_selection()
+        self._data.cross_fit = self._is_selecting and self.module.n_members > 1
         self._epoch_loss = torch.zeros((), device=self.device)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the learning rate of the weights."""
         factor = min(1.0, (self._step + 1) / _WARMUP_STEPS)
         factor *= self.annealing.lr_factor(self._progress)
-        for group in self.optimizers().param_groups[:2]:
+        for group in self._optimizer.param_groups[:2]:
             group["lr"] = self.lr * factor
 
     def training_step(self, batch: dict[str, Tensors], batch_idx: int) -> torch.Tensor:
         """Return the loss of the weights, plus that of the scores on cells of their own."""
-        if self.annealing.phase(self._progress) == "refine":
+        if not self._is_selecting:
             loss = self._loss(batch["weights"], self._random_prefixes())
             self._epoch_loss += loss.detach()
         else:
@@ -198,8 +217,7 @@ class SelectionTrainingPlan(LightningModule):
 
     def on_train_end(self) -> None:
         """Leave the panel, in the order of its ranks, however short the training was."""
-        self._narrow(self.annealing.n_genes)
-        self._finish_ranking()
+        self._finish_selection()
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean loss and the panel size it ended with."""
@@ -211,7 +229,7 @@ class SelectionTrainingPlan(LightningModule):
     def validation_step(self, batch: Tensors, batch_idx: int) -> None:
         """Log the held-out loss at the current panel size, and keep the predictions."""
         mask = self._validation_mask()
-        encoded = self.module.inference(batch["X"], mask)
+        encoded = self.module.inference(batch["X"], mask, self._network)
         outputs = self.module.generative(**encoded)
         loss = self.module.loss(batch, encoded, outputs).loss
         self.log("validation_loss", loss, batch_size=len(batch["X"]))
@@ -228,7 +246,8 @@ class SelectionTrainingPlan(LightningModule):
         return self.module.prefix_mask(self.size)
 
     def _loss(self, tensors: Tensors, mask: torch.Tensor) -> torch.Tensor:
-        output = self.module(tensors, get_inference_input_kwargs={"mask": mask})[2]
+        arguments = {"mask": mask, "network": self._network}
+        output = self.module(tensors, get_inference_input_kwargs=arguments)[2]
         loss: torch.Tensor = output.loss
         return loss
 
@@ -249,16 +268,22 @@ class SelectionTrainingPlan(LightningModule):
         self.dropped += self.genes[order[n_genes:].flip(0).cpu().numpy()].tolist()
         self._keep(order[:n_genes])
 
-    def _finish_ranking(self) -> None:
-        """Put the genes in the order of their ranks, which is final from here on."""
+    def _finish_selection(self) -> None:
+        """Cut the panel, put its genes in their final order, and start on the whole network."""
         if not self._is_selecting:
             return
-        self._keep(self.module.selector.order())
+        self._narrow(self.annealing.n_genes)
+        values, labels = self._data.sample()
+        required = self.module.selector.required.cpu().numpy()
+        order = stepwise_order(values, labels, len(required), required=required)
+        self._keep(torch.from_numpy(order).to(self.device))
         self.module.selector.scores.requires_grad_(False)
+        if self.selection_network == "linear":
+            self.module.encoder.reset_weight()
 
     def _keep(self, order: torch.Tensor) -> None:
         index = order.cpu().numpy()
-        narrow(self.module, order, self.optimizers().optimizer)
+        narrow(self.module, order, self._optimizer)
         self._data.narrow(index)
         self.genes = self.genes[index]
 

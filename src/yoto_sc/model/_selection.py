@@ -35,8 +35,7 @@ class Selection:
     path
         Held-out score by ``n_genes`` and ``task``, with the name of the ``metric``.
     history
-        One row for each epoch, indexed by step: ``n_genes``, ``train_loss``,
-        ``validation_loss``.
+        One row for each epoch: ``step``, ``n_genes``, ``train_loss``, ``validation_loss``.
     confusion
         Number of held-out cells by ``task``, ``observed`` and ``predicted`` class.
     attribution
@@ -73,7 +72,7 @@ class Selection:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Selection:
         """Rebuild a record from `to_dict`."""
-        values = {
+        values: dict[str, Any] = {
             field.name: _frame_from_dict(record[field.name])
             if isinstance(record[field.name], dict)
             else record[field.name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,49 +17,19 @@ if TYPE_CHECKING:
     from yoto_sc._expression import Expression
 
 _WARM_SCORE = 2.0
-"""Score that the best gene of the stepwise order starts with; genes past the order start at 0."""
+"""Score that the first gene of the stepwise order starts with; genes past its end start at 0."""
 _WARM_LENGTH = 4
 """Length of the stepwise order, in panel sizes."""
-_STEPWISE_CELLS = 20_000
-"""The covariances of the stepwise order are taken over at most this many training cells."""
 
 
-@dataclass(frozen=True)
-class Start:
-    """Candidates and what is known of them before training; arrays of shape ``(n_candidates,)``.
-
-    Parameters
-    ----------
-    genes
-        Indices of the candidates among all genes, ascending.
-    screened_out
-        Indices of the other allowed genes, best first; shape ``(n_allowed - n_candidates,)``.
-    scores
-        Initial selection scores.
-    required
-        Whether the gene must be in the panel.
-    mean, scale
-        Mean and standard deviation over the training cells, on the model's scale.
-    """
-
-    genes: NDArray[np.intp]
-    screened_out: NDArray[np.intp]
-    scores: NDArray[np.float32]
-    required: NDArray[np.bool_]
-    mean: NDArray[np.float32]
-    scale: NDArray[np.float32]
-
-
-def find_start(
+def find_candidates(
     expression: Expression,
     labels: Sequence[NDArray[Any]],
     train: NDArray[np.intp],
     rules: GeneRules,
-    n_genes: int,
     n_candidates: int,
-    rng: np.random.Generator,
-) -> Start:
-    """Screen the genes, and order the best of them; only training cells are looked at.
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Screen the genes; only training cells are looked at.
 
     Parameters
     ----------
@@ -72,12 +41,12 @@ def find_start(
         Indices of the training cells.
     rules
         Which genes may and must be selected.
-    n_genes
-        Size of the panel.
     n_candidates
-        Number of candidates that screening leaves.
-    rng
-        Source of randomness, for the choice of cells where there are very many.
+        Number of candidates to leave; required genes are among them.
+
+    Returns
+    -------
+    Indices of the candidates, ascending, and of the other allowed genes, best first.
     """
     hidden = np.ones(len(labels[0]), dtype=bool)
     hidden[train] = False
@@ -85,22 +54,34 @@ def find_start(
     rank[rules.required] = 0
     rank[~rules.allowed] = np.inf
     by_rank = np.argsort(rank, kind="stable")[: int(rules.allowed.sum())]
-    genes = np.sort(by_rank[:n_candidates])
+    return np.sort(by_rank[:n_candidates]), by_rank[n_candidates:]
 
-    if len(train) > _STEPWISE_CELLS:
-        train = np.sort(rng.choice(train, _STEPWISE_CELLS, replace=False))
-    values = expression.on_model_scale(genes)[train].toarray()
-    mean, scale = values.mean(axis=0), values.std(axis=0)
-    scale[scale == 0] = 1.0
-    values -= mean
-    values /= scale
-    required = rules.required[genes]
-    order = stepwise_order(
-        values, [array[train] for array in labels], _WARM_LENGTH * n_genes, required
-    )
-    scores = np.zeros(len(genes), dtype=np.float32)
-    scores[order] = _WARM_SCORE * (1 - np.arange(len(order)) / (_WARM_LENGTH * n_genes))
-    return Start(genes, by_rank[n_candidates:], scores, required, mean, scale)
+
+def warm_scores(
+    values: NDArray[np.float32],
+    labels: Sequence[NDArray[Any]],
+    n_genes: int,
+    required: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    """Return the scores to start from: high for the first genes of the stepwise order.
+
+    Parameters
+    ----------
+    values
+        Standardised expression of training cells, shape ``(n_obs, n_candidates)``.
+    labels
+        One encoded array of shape ``(n_obs,)`` for each task.
+    n_genes
+        Size of the panel.
+    required
+        Genes that must be in the panel, shape ``(n_candidates,)``.
+    """
+    length = _WARM_LENGTH * n_genes
+    ridge = float(np.clip(0.003 * n_genes, 0.01, 0.1))
+    order = stepwise_order(values, labels, length, ridge=ridge, required=required)
+    scores = np.zeros(values.shape[1], dtype=np.float32)
+    scores[order] = _WARM_SCORE * (1 - np.arange(len(order)) / length)
+    return scores
 
 
 def _blank(labels: NDArray[Any], hidden: NDArray[np.bool_]) -> NDArray[Any]:

@@ -46,14 +46,18 @@ class Encoder(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(n_genes))
         self.register_buffer("scale", torch.ones(n_genes))
-        self.weight = nn.Parameter(
-            torch.randn(n_members, n_genes, n_hidden) / math.sqrt(max(n_genes, 1))
-        )
+        self.weight = nn.Parameter(torch.empty(n_members, n_genes, n_hidden))
         self.presence = nn.Parameter(torch.zeros(n_members, n_genes, n_hidden))
         self.bias = nn.Parameter(torch.zeros(n_members, 1, n_hidden))
         self.gain = nn.Parameter(torch.ones(n_members, 1, n_hidden))
         self.shift = nn.Parameter(torch.zeros(n_members, 1, n_hidden))
         self.dropout = dropout
+        self.reset_weight()
+
+    @torch.no_grad()
+    def reset_weight(self) -> None:
+        """Draw the weight anew, for the number of genes that are left."""
+        self.weight.normal_(std=1 / math.sqrt(self.weight.shape[1]))
 
     def standardize(self, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Scale expression and blank the genes outside the mask.

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 class Head(nn.Module, ABC):
     r"""Linear read-out of the shared representation and, by a skip, of the panel itself.
 
-    :math:`o_e = h_e V_e + (m \odot x) S_e + c_e` for each member e of the ensemble. The skip starts
-    at zero; with it the network contains the linear classifiers that do well on few cells.
+    :math:`o_e = h_e V_e + (m \odot x) S_e + c_e` for each member e of the ensemble. The skip
+    starts at zero; with it the network contains the linear classifiers that do well on few cells.
 
     Losses are means over the observed labels, in units of the loss of a constant guess: a task of
     40 classes, a rarely labelled one and a regression weigh the same.
@@ -35,17 +35,18 @@ class Head(nn.Module, ABC):
         self.skip = nn.Parameter(torch.zeros(n_members, n_genes, n_outputs))
         self.bias = nn.Parameter(torch.zeros(n_members, 1, n_outputs))
 
-    def forward(self, hidden: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor | None, inputs: torch.Tensor) -> torch.Tensor:
         """Return outputs of shape ``(n_members, n_obs, n_outputs)``.
 
         Parameters
         ----------
         hidden
-            Shape ``(n_members, n_obs, n_hidden)``.
+            Shape ``(n_members, n_obs, n_hidden)``; `None` leaves the skip alone, a linear model.
         inputs
             Standardised, masked expression of shape ``(n_members, n_obs, n_genes)``.
         """
-        return torch.baddbmm(torch.baddbmm(self.bias, hidden, self.weight), inputs, self.skip)
+        linear = torch.baddbmm(self.bias, inputs, self.skip)
+        return linear if hidden is None else torch.baddbmm(linear, hidden, self.weight)
 
     @abstractmethod
     def calibrate(self, labels: torch.Tensor) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
-
-Phase = Literal["select", "order", "refine"]
 
 
 @dataclass(frozen=True)
@@ -55,9 +52,8 @@ class Linear:
 class Annealing:
     r"""The course of a selection: panel size, temperature and noise at every moment.
 
-    The panel shrinks geometrically from `n_start` to `n_genes` genes (phase ``"select"``), then
-    to one gene, which ranks the genes within the panel (``"order"``), and is then left alone while
-    the network is finished (``"refine"``).
+    The panel shrinks geometrically from `n_start` to `n_genes` genes, settles (the scores go on
+    learning at that size), and is then left alone while the network is refined.
 
     Parameters
     ----------
@@ -67,60 +63,49 @@ class Annealing:
     n_genes
         Size of the panel.
     warmup
-        Share of the training before the panel begins to shrink.
-    select
-        Share of the training at the end of which `n_genes` is reached.
-    order
-        Share of the training at the end of which one gene is reached.
+        Share of the training after which the panel begins to shrink.
+    shrunk
+        Share of the training after which it has its size.
+    selected
+        Share of the training after which it is final.
     temperature
-        Of the relaxation, over the phase of selection; it stays at its end afterwards.
+        Of the relaxation, while the panel shrinks; it stays at its end afterwards.
     noise
         Scale of the Gumbel noise on the scores, likewise.
     """
 
     n_start: int
     n_genes: int
-    warmup: float = 0.05
-    select: float = 0.50
-    order: float = 0.60
+    warmup: float = 0.025
+    shrunk: float = 0.375
+    selected: float = 0.675
     temperature: Geometric = Geometric(1.0, 0.2)
     noise: Linear = Linear(0.0, 0.0)
 
     def __post_init__(self) -> None:
         if not 1 <= self.n_genes <= self.n_start:
             raise ValueError(f"Annealing needs 1 <= n_genes <= n_start, not {self}.")
-        if not 0 <= self.warmup < self.select < self.order < 1:
-            raise ValueError(f"Annealing needs 0 <= warmup < select < order < 1, not {self}.")
+        if not 0 <= self.warmup < self.shrunk <= self.selected < 1:
+            raise ValueError(f"Annealing needs 0 <= warmup < shrunk <= selected < 1, not {self}.")
 
-    def phase(self, progress: float) -> Phase:
-        """Return what is going on at `progress`."""
-        if progress < self.select:
-            return "select"
-        return "order" if progress < self.order else "refine"
+    def is_selecting(self, progress: float) -> bool:
+        """Return whether the panel may still change."""
+        return progress < self.selected
 
     def size(self, progress: float) -> int:
-        """Return the number of genes in the mask at `progress`."""
-        if progress <= self.select:
-            shrunk = (progress - self.warmup) / (self.select - self.warmup)
-            return _rounded(Geometric(self.n_start, self.n_genes)(shrunk))
-        if progress <= self.order:
-            ordered = (progress - self.select) / (self.order - self.select)
-            return _rounded(Geometric(self.n_genes, 1)(ordered))
-        return self.n_genes
+        """Return the number of genes in the mask."""
+        shrunk = (progress - self.warmup) / (self.shrunk - self.warmup)
+        return max(1, round(Geometric(self.n_start, self.n_genes)(shrunk)))
 
     def temperature_at(self, progress: float) -> float:
-        """Return the temperature of the relaxation at `progress`."""
-        return self.temperature(progress / self.select)
+        """Return the temperature of the relaxation."""
+        return self.temperature(progress / self.shrunk)
 
     def noise_at(self, progress: float) -> float:
-        """Return the scale of the Gumbel noise at `progress`."""
-        return self.noise(progress / self.select)
+        """Return the scale of the Gumbel noise."""
+        return self.noise(progress / self.shrunk)
 
     def lr_factor(self, progress: float) -> float:
         """Return the factor of the learning rate: 1, then a cosine to 0 while refining."""
-        refined = max(0.0, (progress - self.order) / (1 - self.order))
+        refined = max(0.0, (progress - self.selected) / (1 - self.selected))
         return 0.5 * (1 + math.cos(math.pi * refined))
-
-
-def _rounded(size: float) -> int:
-    return max(1, round(size))

@@ -14,8 +14,8 @@ class Selector(nn.Module):
     r"""Scores of the genes and a straight-through mask of exactly k of them.
 
     Forward, the mask is hard: 1 for the required genes and for the best of the others. Backward,
-    it is the relaxation's: :math:`m = h - \operatorname{sg}(p) + p`, with the hard mask h, the soft
-    one p, and the stop-gradient sg.
+    it is the relaxation's: :math:`m = h - \operatorname{sg}(p) + p`, with the hard mask h, the
+    soft one p, and the stop-gradient sg.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Selector(nn.Module):
         -------
         Shape ``(n_genes,)``; hard forward, relaxed backward.
         """
-        scores = self.scores
+        scores: torch.Tensor = self.scores
         if noise > 0:
             uniform = torch.rand_like(scores).clamp(min=torch.finfo(scores.dtype).tiny)
             scores = scores - noise * torch.log(-torch.log(uniform))
@@ -69,6 +69,6 @@ class Selector(nn.Module):
 
     @torch.no_grad()
     def order(self) -> torch.Tensor:
-        """Return indices of all genes, best first: required ones, then by score; ``(n_genes,)``."""
+        """Return indices of all genes, ``(n_genes,)``: required ones, then the best by score."""
         by_score = torch.sort(self.scores, descending=True, stable=True).indices
         return by_score[torch.sort(~self.required[by_score], stable=True).indices]

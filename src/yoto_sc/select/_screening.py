@@ -20,11 +20,11 @@ def screen(
 ) -> NDArray[np.float64]:
     r"""Rank all genes by how much each tells about its best task or class.
 
-    Of each gene, and for every task, the ranks are taken of the ANOVA F statistic over all classes,
-    of the share of variance that each single class explains against the rest (one list for every
-    class, so that rare classes keep their genes) or, for a continuous task, of the squared
-    correlation. The gene's own rank is its best one; the lists of single classes count as one list
-    that takes turns, so their ranks are multiplied by the number of classes.
+    Of each gene, and for every task, the ranks are taken of the ANOVA F statistic over all
+    classes, of the share of variance that each single class explains against the rest (one list
+    for every class, so that rare classes keep their genes) or, for a continuous task, of the
+    squared correlation. The gene's own rank is its best one; the lists of single classes count as
+    one list that takes turns, so their ranks are multiplied by the number of classes.
 
     Parameters
     ----------
@@ -43,7 +43,8 @@ def screen(
     for rows, matrix in blocks:
         for task in tasks:
             task.add(rows, matrix)
-    return np.minimum.reduce([ranks for task in tasks for ranks in task.rankings()])
+    best: NDArray[np.float64] = np.min([r for task in tasks for r in task.rankings()], axis=0)
+    return best
 
 
 class _Moments:

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_RIDGE = 0.01
-"""Added to the unit variances, so that copies of a selected gene bring nothing."""
-
 
 def stepwise_order(
     values: NDArray[np.float32],
     labels: Sequence[NDArray[Any]],
     n_steps: int,
+    *,
+    ridge: float = 0.01,
+    class_weight_power: float = 0.5,
     required: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.intp]:
     r"""Order genes by forward stepwise discriminant analysis, summed over tasks.
@@ -32,17 +32,22 @@ def stepwise_order(
     the drop of the log of Wilks' lambda, where T and W are the total covariance and the covariance
     within the classes of task t, given the genes S that are already in (both are updated by
     sweeping). For a continuous task, W is the covariance that a regression on the target leaves.
-    The criterion is that of classical stepwise discriminant analysis (Jennrich 1977).
+    The criterion is that of classical stepwise discriminant analysis (Jennrich 1977), with cells
+    weighted so that rare classes count, on the scale of correlations.
 
     Parameters
     ----------
     values
-        Shape ``(n_obs, n_vars)``: expression, each gene centred and scaled to unit variance.
+        Shape ``(n_obs, n_vars)``: expression, each gene of about unit variance.
     labels
         One array of shape ``(n_obs,)`` for each task: integer codes with -1 for missing, or floats
         with NaN for missing.
     n_steps
         Number of genes to order; at most ``n_vars``.
+    ridge
+        Added to the unit variances, so that near copies of a selected gene bring nothing.
+    class_weight_power
+        A cell of a class of n cells weighs ``n ** -class_weight_power``.
     required
         Mask of shape ``(n_vars,)``: genes that come before all others.
 
@@ -51,7 +56,9 @@ def stepwise_order(
     Indices of the genes, best first, of shape ``(n_steps,)``.
     """
     n_vars = values.shape[1]
-    covariances = [_covariances(values, task_labels) for task_labels in labels]
+    covariances = [
+        _covariances(values, task_labels, ridge, class_weight_power) for task_labels in labels
+    ]
     left = np.ones(n_vars, dtype=bool)
     first = np.zeros(n_vars, dtype=bool) if required is None else required.copy()
     order = np.empty(min(n_steps, n_vars), dtype=np.intp)
@@ -70,21 +77,36 @@ def stepwise_order(
 
 
 def _covariances(
-    values: NDArray[np.float32], labels: NDArray[Any]
+    values: NDArray[np.float32], labels: NDArray[Any], ridge: float, class_weight_power: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Total and within-class covariance, shape ``(n_vars, n_vars)``, over the observed cells."""
-    continuous = labels.dtype.kind == "f"
-    observed = ~np.isnan(labels) if continuous else labels >= 0
-    x, y = values[observed], labels[observed]
-    x = x - x.mean(axis=0)
-    total = (x.T @ x / len(x)).astype(np.float64)
-    total[np.diag_indices_from(total)] += _RIDGE
+    """Total and within-class correlation, shape ``(n_vars, n_vars)``, over the observed cells."""
+    if labels.dtype.kind == "f":
+        observed = ~np.isnan(labels)
+        weights = np.full(observed.sum(), 1 / observed.sum())
+        target = labels[observed].astype(np.float64)
+        explained = (target - target.mean())[:, None]
+    else:
+        observed = labels >= 0
+        classes, codes, counts = np.unique(
+            labels[observed], return_inverse=True, return_counts=True
+        )
+        weights = (counts.astype(np.float64) ** -class_weight_power)[codes]
+        weights /= weights.sum()
+        explained = (codes[:, None] == np.arange(len(classes))).astype(np.float64)
+    roots = np.sqrt(weights)[:, None]
+    x = values[observed]
+    x = (x - weights @ x) * roots
+    x = x.astype(np.float32)
+    total = (x.T @ x).astype(np.float64)
     # An orthonormal basis of what the labels explain; its projection is the covariance between.
-    basis = (y - y.mean())[:, None] if continuous else (y[:, None] == np.unique(y))
-    basis = basis.astype(np.float32)
-    basis /= np.maximum(np.linalg.norm(basis, axis=0), np.finfo(np.float32).tiny)
-    between = (basis.T @ x).astype(np.float64)
-    return total, total - between.T @ between / len(x)
+    basis = explained * roots
+    basis /= np.maximum(np.linalg.norm(basis, axis=0), np.finfo(np.float64).tiny)
+    between = (basis.astype(np.float32).T @ x).astype(np.float64)
+    scale = np.sqrt(np.diagonal(total)) + 1e-8
+    total /= np.outer(scale, scale)
+    between /= scale
+    total[np.diag_indices_from(total)] += ridge
+    return total, total - between.T @ between
 
 
 def _positive_diagonal(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

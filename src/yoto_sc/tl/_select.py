@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from anndata import AnnData
 
 from yoto_sc import __version__
@@ -228,7 +227,7 @@ def _write_selection(adata: AnnData, keys: Keys, model: YOTO, params: dict[str, 
     selection = model.selection
     table = selection.panel.table
     adata.var[keys.selected] = table["selected"].to_numpy()
-    adata.var[keys.rank] = pd.array(table["rank"], dtype="Int64")
+    adata.var[keys.rank] = table["rank"].array
     adata.var[keys.score] = table["score"].to_numpy(dtype=np.float32)
     adata.uns[keys.uns] = {
         "params": params,
