@@ -41,7 +41,7 @@ class Cells:
     def __init__(self, values: sp.csr_matrix, labels: dict[str, NDArray[Any]]) -> None:
         self._sparse = values
         self._dense: torch.Tensor | None = None
-        self._labels = {key: torch.from_numpy(array) for key, array in labels.items()}
+        self.labels = {key: torch.from_numpy(array) for key, array in labels.items()}
         self._densify_if_small()
 
     def __len__(self) -> int:
@@ -63,7 +63,7 @@ class Cells:
         else:
             rows = torch.from_numpy(self._sparse[index.ravel()].toarray())
             values = rows.view(*index.shape, -1)
-        return {X_KEY: values, **{key: labels[cells] for key, labels in self._labels.items()}}
+        return {X_KEY: values, **{key: labels[cells] for key, labels in self.labels.items()}}
 
     def moments(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return mean and standard deviation of each gene, 1 where constant; ``(n_genes,)``."""
@@ -81,7 +81,7 @@ class Cells:
         values = self._sparse[index].toarray()
         values -= mean
         values /= scale
-        return values, [labels.numpy()[index] for labels in self._labels.values()]
+        return values, [labels.numpy()[index] for labels in self.labels.values()]
 
     def everything(self) -> Tensors:
         """Return all cells as one batch."""
@@ -162,7 +162,7 @@ class SelectionData(LightningDataModule):
         self._other_folds = _Shuffled(
             [np.flatnonzero(~fold if n_folds > 1 else fold) for fold in own], rng
         )
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._sample_seed = int(rng.integers(2**31))
         self.n_steps = n_steps
         self.cross_fit = False
@@ -191,10 +191,10 @@ class SelectionData(LightningDataModule):
     def _next_batch(self) -> dict[str, Tensors]:
         """Draw the cells that the weights learn from and, apart, those that the scores do."""
         if not self.cross_fit:
-            return {"weights": self.train.batch(self._all.draw(self._batch_size))}
+            return {"weights": self.train.batch(self._all.draw(self.batch_size))}
         return {
-            "weights": self.train.batch(self._other_folds.draw(self._batch_size)),
-            "scores": self.train.batch(self._own_fold.draw(self._batch_size)),
+            "weights": self.train.batch(self._other_folds.draw(self.batch_size)),
+            "scores": self.train.batch(self._own_fold.draw(self.batch_size)),
         }
 
 

@@ -37,6 +37,7 @@ from yoto_sc.model._selection import Selection
 from yoto_sc.model._splits import default_validation_size, split_cells
 from yoto_sc.model._start import find_candidates, warm_scores
 from yoto_sc.nn import Annealing
+from yoto_sc.select import observed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from yoto_sc._tasks import Kind
     from yoto_sc.nn import Relaxation
 
-_DEFAULT_STEPS = 1200
+_DEFAULT_STEPS = 3000
 AUTO_MAX_GENES = 64
 """Largest panel that ``n_genes="auto"`` may choose."""
 _N_EPOCHS = 40
@@ -223,7 +224,7 @@ class YOTO(BaseModelClass):
         Parameters
         ----------
         max_steps
-            Number of minibatches; `None`: 1,200.
+            Number of minibatches; `None`: 3,000.
         validation_size
             Share of the cells to hold out, in ``[0, 1)``; `None`: a tenth, and up to a fifth to
             have 200 cells to judge on. With 0, nothing is judged.
@@ -269,6 +270,11 @@ class YOTO(BaseModelClass):
         labels = {key: self.adata_manager.get_from_registry(key).ravel() for key in keys}
         groups = None if setup["split_key"] is None else self.adata.obs[setup["split_key"]]
         split = split_cells(list(labels.values()), groups, held_out, rng)
+        if self.n_genes == "auto" and not _any_label(list(labels.values()), split.validation):
+            raise ValueError(
+                'n_genes="auto" compares panel sizes on held-out cells, but none of these has a '
+                "label. Give a number, or label more cells."
+            )
         candidates, screened_out = find_candidates(
             expression, list(labels.values()), split.train, self._rules, self.module.n_genes
         )
@@ -307,6 +313,7 @@ class YOTO(BaseModelClass):
                 accelerator=accelerator,
                 devices=devices,
                 callbacks=callbacks,
+                limit_val_batches=min(1, len(split.validation)),
                 **trainer_kwargs,
             )
         self.module = module.eval()
@@ -318,6 +325,7 @@ class YOTO(BaseModelClass):
             np.concatenate([candidates[plan.ranking], screened_out]),
             is_counts=expression.is_counts,
             n_genes=self.n_genes,
+            smallest=max(1, int(required.sum())),
             rng=rng,
         )
         self.train_indices, self.validation_indices = split.train, split.validation
@@ -459,7 +467,8 @@ class YOTO(BaseModelClass):
             self.module.predict(
                 torch.from_numpy(values[start : start + _PREDICTION_CELLS].toarray()).to(
                     self.device
-                )
+                ),
+                n_genes,
             )
             for start in range(0, max(values.shape[0], 1), _PREDICTION_CELLS)
         ]
@@ -597,6 +606,11 @@ def panel_values(
     if not selection.is_counts:
         expression = replace(expression, is_counts=False)
     return expression.on_model_scale()
+
+
+def _any_label(labels: Sequence[NDArray[Any]], cells: NDArray[np.intp]) -> bool:
+    """Whether any of the cells has a label of any task."""
+    return any(bool(observed(array[cells]).any()) for array in labels)
 
 
 def _refuse_scvi_arguments(format: str, **arguments: Any) -> None:

@@ -61,6 +61,7 @@ class YOTOModule(BaseModuleClass):
         relaxation: Relaxation = "threshold",
     ) -> None:
         super().__init__()
+        self.tasks = tuple(tasks)
         self.n_members = n_members
         self.selector = Selector(n_genes, relaxation)
         self.encoder = Encoder(n_genes, n_hidden, n_members, dropout)

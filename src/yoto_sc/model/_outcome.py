@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yoto_sc._tasks import Task
-    from yoto_sc.model._data import Cells, SelectionData, Tensors
+    from yoto_sc.model._data import SelectionData, Tensors
     from yoto_sc.model._module import YOTOModule
     from yoto_sc.model._plan import SelectionTrainingPlan
 
@@ -31,6 +31,7 @@ PATH_METRIC = {"categorical": "macro_f1", "continuous": "r2"}
 _N_PATH_SIZES = 20
 _N_BOOTSTRAPS = 200
 _ATTRIBUTION_CELLS = 2000
+"""What genes are for is told from at most this many training cells."""
 
 
 def summarize(
@@ -42,6 +43,7 @@ def summarize(
     *,
     is_counts: bool,
     n_genes: int | Literal["auto"],
+    smallest: int,
     rng: np.random.Generator,
 ) -> Selection:
     """Judge a finished training on the held-out cells and write down all there is to know.
@@ -60,29 +62,37 @@ def summarize(
         Whether expression is counts.
     n_genes
         Size of the panel, or ``"auto"``.
+    smallest
+        Smallest size that ``"auto"`` may choose.
     rng
         Source of randomness.
     """
     module, n_trained = plan.module, plan.module.n_genes
-    held_out, train = data.validation.everything(), data.train.everything()
+    held_out = data.validation.everything()
+    train_labels = [array.numpy() for array in data.train.labels.values()]
     labels = _labels(held_out, tasks)
     predictions: dict[int, Predictions] = {
         size: [p.cpu().numpy() for p in module.predict(held_out[X_KEY], size)[0]]
-        for size in path_sizes(n_trained)
+        for size in path_sizes(n_trained, smallest)
     }
     if n_genes == "auto":
-        n_genes = choose_size(tasks, labels, predictions, rng)
+        eligible = {size: shot for size, shot in predictions.items() if size >= smallest}
+        n_genes = choose_size(tasks, labels, eligible, rng)
     on_the_way = [shot for shot in plan.snapshots if shot.n_genes > n_trained]
     along_path = {
         **predictions,
         **{shot.n_genes: shot.predictions for shot in on_the_way},
     }
-    attribution = attribute(module, data.train, tasks, list(var_names[ranking[:n_genes]]), rng)
+    shown = np.arange(len(data.train))
+    if len(shown) > _ATTRIBUTION_CELLS:
+        shown = np.sort(rng.choice(shown, _ATTRIBUTION_CELLS, replace=False))
+    genes = list(var_names[ranking[:n_genes]])
+    attribution = attribute(module, data.train.batch(shown), held_out, tasks, genes)
     return Selection(
         panel=panel_table(var_names, ranking, n_genes, attribution),
         n_trained=n_trained,
         is_counts=is_counts,
-        tasks=tasks_table(tasks, _labels(train, tasks), labels),
+        tasks=tasks_table(tasks, train_labels, labels),
         metrics=metrics_table(tasks, labels, predictions[n_genes]),
         path=path_table(tasks, labels, along_path),
         history=plan.history,
@@ -91,9 +101,10 @@ def summarize(
     )
 
 
-def path_sizes(largest: int) -> list[int]:
-    """Return about 20 panel sizes from 1 to `largest`, log-spaced, both included."""
-    return sorted(set(np.geomspace(1, largest, _N_PATH_SIZES).round().astype(int).tolist()))
+def path_sizes(largest: int, smallest: int = 1) -> list[int]:
+    """Return about 20 log-spaced panel sizes from 1 to `largest`, with both and `smallest`."""
+    sizes = np.geomspace(1, largest, _N_PATH_SIZES).round().astype(int)
+    return sorted({*sizes.tolist(), smallest})
 
 
 def path_table(
@@ -195,64 +206,72 @@ def choose_size(
             task_scores(task, observed[cells], prediction[cells])[PATH_METRIC[task.kind]]
             for task, observed, prediction in zip(tasks, labels, predictions[size], strict=True)
         ]
-        return float(np.nanmean(values)) if not np.isnan(values).all() else -np.inf
+        defined = [value for value in values if np.isfinite(value)]
+        return float(np.mean(defined)) if defined else -np.inf
 
     n_cells = len(labels[0])
     scores = {size: score(size, np.arange(n_cells)) for size in sorted(predictions)}
     best = max(scores, key=lambda size: scores[size])
-    samples = (rng.integers(n_cells, size=n_cells) for _ in range(_N_BOOTSTRAPS))
-    error = float(np.std([score(best, cells) for cells in samples]))
+    if not np.isfinite(scores[best]):
+        return max(scores)
+    samples = [score(best, rng.integers(n_cells, size=n_cells)) for _ in range(_N_BOOTSTRAPS)]
+    defined = [value for value in samples if np.isfinite(value)]
+    error = float(np.std(defined)) if defined else 0.0
     return next(size for size, value in scores.items() if value >= scores[best] - error)
 
 
 @torch.inference_mode()
 def attribute(
-    module: YOTOModule, cells: Cells, tasks: Sequence[Task], genes: Sequence[str], rng: Any
+    module: YOTOModule,
+    train: Tensors,
+    held_out: Tensors,
+    tasks: Sequence[Task],
+    genes: Sequence[str],
 ) -> pd.DataFrame:
     """Tell what each panel gene is for: where the loss rises most when it is left out.
 
-    Of every task the rise of the mean loss is taken, relative to that of a constant guess; of the
-    worst hit categorical task, the class whose cells lose most. Measured on at most 2,000 training
-    cells, as classes of few cells have fewer still among the held-out ones.
+    The task is the one whose mean loss on held-out cells, relative to that of a constant guess,
+    rises most. If it is categorical, the class is the one whose training cells lose most; rare
+    classes have too few held-out cells to tell.
 
     Parameters
     ----------
     module
         The network, narrowed in rank order.
-    cells
-        The training cells.
+    train, held_out
+        Cells. Without labels among the held-out ones, training cells stand in for them.
     tasks
         The tasks.
     genes
         Var names of the panel, by rank.
-    rng
-        Source of randomness, for the choice of cells.
     """
-    chosen = np.arange(len(cells))
-    if len(cells) > _ATTRIBUTION_CELLS:
-        chosen = np.sort(rng.choice(chosen, _ATTRIBUTION_CELLS, replace=False))
-    batch = cells.batch(chosen)
     whole = module.prefix_mask(len(genes))
-    baseline = module.cell_losses(batch, whole)
+    base_train, base_held_out = (
+        module.cell_losses(train, whole),
+        module.cell_losses(held_out, whole),
+    )
     rows = []
     for position in range(len(genes)):
         mask = whole.clone()
         mask[position] = 0
-        increases = [
-            (without - with_).double().cpu().numpy()
-            for without, with_ in zip(module.cell_losses(batch, mask), baseline, strict=True)
+        on_train = _rises(module.cell_losses(train, mask), base_train)
+        on_held_out = _rises(module.cell_losses(held_out, mask), base_held_out)
+        means = [
+            _mean(rise, otherwise=_mean(stand_in))
+            for rise, stand_in in zip(on_held_out, on_train, strict=True)
         ]
-        means = [float(rise[~np.isnan(rise)].mean()) for rise in increases]
         worst = int(np.argmax(means))
-        rows.append(
-            {
-                "task": tasks[worst].name,
-                "category": _worst_class(tasks[worst], increases[worst], batch, worst),
-                "loss_increase": means[worst],
-            }
-        )
+        category = ""
+        if tasks[worst].kind == "categorical":
+            codes = train[task_key(worst)].numpy()
+            by_class = [
+                _mean(on_train[worst][codes == code], otherwise=-np.inf)
+                for code in range(tasks[worst].n_outputs)
+            ]
+            category = str(tasks[worst].categories[int(np.argmax(by_class))])
+        rows.append((tasks[worst].name, category, means[worst]))
     index = pd.Index(list(genes), name="gene", dtype=object)
-    return pd.DataFrame(rows, index=index)
+    return pd.DataFrame(rows, columns=["task", "category", "loss_increase"], index=index)
 
 
 def panel_table(
@@ -295,12 +314,12 @@ def _task_index(tasks: Sequence[Task]) -> pd.Index:
     return pd.Index([task.name for task in tasks], name="task", dtype=object)
 
 
-def _worst_class(task: Task, increase: NDArray[Any], batch: Tensors, position: int) -> str:
-    if task.kind != "categorical":
-        return ""
-    codes = batch[task_key(position)].numpy()
-    means = [
-        increase[codes == code].mean() if (codes == code).any() else -np.inf
-        for code in range(task.n_outputs)
-    ]
-    return str(task.categories[int(np.argmax(means))])
+def _rises(without: list[torch.Tensor], with_: list[torch.Tensor]) -> Predictions:
+    """Return by how much the loss of each cell rises, for each task; NaN where unlabelled."""
+    return [(a - b).double().cpu().numpy() for a, b in zip(without, with_, strict=True)]
+
+
+def _mean(values: NDArray[Any], otherwise: float = 0.0) -> float:
+    """Mean of the values that are not NaN."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else otherwise

@@ -163,9 +163,10 @@ class ContinuousHead(Head):
 
     def calibrate(self, labels: torch.Tensor) -> None:
         """Set centre and spread of the target from its observed values."""
-        observed = labels[~labels.isnan()]
+        observed = labels[~labels.isnan()].double()
+        spread = observed.std(correction=0)
         self.center.copy_(observed.mean())
-        self.spread.copy_(observed.std(correction=0).clamp(min=1e-6))
+        self.spread.copy_(spread if spread > 0 else torch.ones_like(spread))
 
     def loss(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Mean squared error over the observed values, in units of their variance."""

@@ -16,7 +16,8 @@ def narrow(
 
     A submodule names these tensors in its class attribute ``gene_axes``, a dict from the name of a
     parameter or buffer to its axis of genes. Parameters keep their identity, so the optimizer goes
-    on with what it knew about the genes that stay.
+    on with what it knew about the genes that stay. No graph from before may be alive any more: it
+    would send back gradients of the old shape.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ are permutation-equivariant, and approach :func:`hard_top_k` as the temperature 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 
 Relaxation = Literal["threshold", "plackett_luce"]
 
-_N_BISECTIONS = 60
-"""Halvings of the bracket of the threshold; enough for the full precision of float64."""
+_N_BISECTIONS, _N_NEWTON = 20, 3
+"""Steps towards the threshold: halvings of its bracket, then a polish to full precision."""
+_TINY_SLOPE = 1e-30
+"""Where all masks are 0 or 1 already, the mass does not move with the threshold."""
 
 
 def hard_top_k(scores: torch.Tensor, k: int) -> torch.Tensor:
@@ -42,16 +45,24 @@ class _ThresholdTopK(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, scores: torch.Tensor, k: int, temperature: float) -> torch.Tensor:
-        # All masses lie within the bracket: at `low` every entry rounds to 1, at `high` to 0.
-        margin = 40 * temperature
-        low = scores.amin(-1, keepdim=True) - margin
-        high = scores.amax(-1, keepdim=True) + margin
+        z = scores / temperature
+        # Were all scores equal, the threshold would be this far below them; so it lies within the
+        # same distance of the smallest and of the largest.
+        offset = math.log(k / (scores.shape[-1] - k))
+        low = z.amin(-1, keepdim=True) - offset
+        high = z.amax(-1, keepdim=True) - offset
         for _ in range(_N_BISECTIONS):
             middle = (low + high) / 2
-            mass = torch.sigmoid((scores - middle) / temperature).sum(-1, keepdim=True)
-            low = torch.where(mass > k, middle, low)
-            high = torch.where(mass > k, high, middle)
-        mask = torch.sigmoid((scores - (low + high) / 2) / temperature)
+            too_many = torch.sigmoid(z - middle).sum(-1, keepdim=True) > k
+            low = torch.where(too_many, middle, low)
+            high = torch.where(too_many, high, middle)
+        threshold = (low + high) / 2
+        for _ in range(_N_NEWTON):
+            mask = torch.sigmoid(z - threshold)
+            slope = (mask * (1 - mask)).sum(-1, keepdim=True)
+            step = (mask.sum(-1, keepdim=True) - k) / slope.clamp(min=_TINY_SLOPE)
+            threshold = torch.clamp(threshold + step, low, high)
+        mask = torch.sigmoid(z - threshold)
         ctx.save_for_backward(mask)
         ctx.temperature = temperature
         return mask

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
+from yoto_sc.select._labels import is_continuous, observed, standardized_target
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -51,14 +53,14 @@ class _Moments:
     """Sums of one task over its observed cells: by class, or weighted with the target."""
 
     def __init__(self, labels: NDArray[Any]) -> None:
-        self._continuous = labels.dtype.kind == "f"
-        observed = ~np.isnan(labels) if self._continuous else labels >= 0
+        self._continuous = is_continuous(labels)
+        seen = observed(labels)
         if self._continuous:
-            centred = np.where(observed, labels - labels[observed].mean(), 0.0)
-            design = np.stack([observed.astype(np.float64), centred / (centred.std() + _EPS)], 1)
+            design = np.zeros((len(labels), 2))
+            design[seen] = np.column_stack([np.ones(seen.sum()), standardized_target(labels)])
         else:
-            design = observed[:, None] & (labels[:, None] == np.unique(labels[observed]))
-        self._design = sp.csr_matrix(design.astype(np.float64))
+            design = (seen[:, None] & (labels[:, None] == np.unique(labels[seen]))) * 1.0
+        self._design = sp.csr_matrix(design)
         self._sums: Any = 0.0
         self._squares: Any = 0.0
 
@@ -66,8 +68,8 @@ class _Moments:
         design = self._design[rows]
         values = matrix.astype(np.float64)
         self._sums += (design.T @ values).toarray()
-        observed = design.getnnz(axis=1) > 0
-        self._squares += np.asarray(values[observed].power(2).sum(axis=0)).ravel()
+        seen = design.getnnz(axis=1) > 0
+        self._squares += np.asarray(values[seen].power(2).sum(axis=0)).ravel()
 
     def rankings(self) -> list[NDArray[np.float64]]:
         if self._continuous:

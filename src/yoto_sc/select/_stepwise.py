@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from yoto_sc.select._labels import is_continuous, observed, standardized_target
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -80,21 +82,17 @@ def _covariances(
     values: NDArray[np.float32], labels: NDArray[Any], ridge: float, class_weight_power: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Total and within-class correlation, shape ``(n_vars, n_vars)``, over the observed cells."""
-    if labels.dtype.kind == "f":
-        observed = ~np.isnan(labels)
-        weights = np.full(observed.sum(), 1 / observed.sum())
-        target = labels[observed].astype(np.float64)
-        explained = (target - target.mean())[:, None]
+    seen = observed(labels)
+    if is_continuous(labels):
+        explained = standardized_target(labels)[:, None]
+        weights = np.full(len(explained), 1 / len(explained))
     else:
-        observed = labels >= 0
-        classes, codes, counts = np.unique(
-            labels[observed], return_inverse=True, return_counts=True
-        )
+        classes, codes, counts = np.unique(labels[seen], return_inverse=True, return_counts=True)
         weights = (counts.astype(np.float64) ** -class_weight_power)[codes]
         weights /= weights.sum()
         explained = (codes[:, None] == np.arange(len(classes))).astype(np.float64)
     roots = np.sqrt(weights)[:, None]
-    x = values[observed]
+    x = values[seen]
     x = (x - weights @ x) * roots
     x = x.astype(np.float32)
     total = (x.T @ x).astype(np.float64)
