@@ -20,12 +20,13 @@ from lightning.pytorch.callbacks import Callback
 
 import yoto_sc as yt
 from yoto_sc.model import YOTOModule
-from yoto_sc.model._plan import SelectionTrainingPlan
 from yoto_sc.nn import narrow
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from lightning.pytorch import LightningModule, Trainer
+
+    from yoto_sc.model import SelectionTrainingPlan
 
 LIMIT = 1.5
 

@@ -10,17 +10,20 @@ from __future__ import annotations
 import argparse
 import itertools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import scanpy as sc
-from anndata import AnnData
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import f1_score, r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import yoto_sc as yt
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 N_GENES = 32
 CATEGORICAL, CONTINUOUS = ["bulk_labels", "phase"], ["S_score"]
@@ -37,13 +40,14 @@ def hide_labels(adata: AnnData, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def wilcoxon_panel(adata: AnnData) -> list[str]:
-    """Return the best Wilcoxon markers: classes of both tasks take turns until there are enough."""
+    """Return the best Wilcoxon markers; the classes of both tasks take turns."""
     rankings = []
     for key in CATEGORICAL:
         labelled = adata[adata.obs[key].notna()].copy()
         sc.tl.rank_genes_groups(labelled, key, method="wilcoxon")
-        rankings += [list(column) for column in zip(*labelled.uns["rank_genes_groups"]["names"])]
-    turns = itertools.chain.from_iterable(zip(*rankings))
+        names = labelled.uns["rank_genes_groups"]["names"]
+        rankings += [names[group] for group in names.dtype.names]
+    turns = itertools.chain.from_iterable(zip(*rankings, strict=True))
     return list(itertools.islice(dict.fromkeys(turns), N_GENES))
 
 

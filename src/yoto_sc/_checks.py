@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 import numpy as np
@@ -14,7 +18,7 @@ import pandas as pd
 from anndata import AnnData
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -80,6 +84,9 @@ def check_task_keys(
     ValueError
         No task, a repeated key, or a key that names several columns.
     """
+    for key in (*categorical_keys, *continuous_keys):
+        if not isinstance(key, str):
+            raise TypeError(f"Keys must be names of obs columns (strings), not {key!r}.")
     if not categorical_keys and not continuous_keys:
         raise ValueError(
             "No task given: name at least one obs column in `categorical_keys` or "
@@ -112,6 +119,8 @@ def check_split_key(obs: pd.DataFrame, split_key: str | None) -> None:
     """
     if split_key is None:
         return
+    if not isinstance(split_key, str):
+        raise TypeError(f"split_key must be the name of an obs column, not {split_key!r}.")
     _check_column(obs, split_key, "split_key")
     n_groups = obs[split_key].nunique()
     if n_groups < 2:
@@ -122,7 +131,6 @@ def check_split_key(obs: pd.DataFrame, split_key: str | None) -> None:
 
 
 def check_written_keys(
-    obs: pd.DataFrame,
     keys: Keys,
     categorical_keys: Sequence[str],
     continuous_keys: Sequence[str],
@@ -222,26 +230,71 @@ def check_n_genes(n_genes: int | Literal["auto"], rules: GeneRules) -> None:
         )
 
 
-def check_integer(value: object, name: str, *, minimum: int) -> None:
-    """Refuse what is no integer of at least `minimum`.
+def check_integer(value: object, name: str, *, minimum: int, maximum: int = 2**63 - 1) -> None:
+    """Refuse what is no integer in the range.
 
     Raises
     ------
     TypeError
         No integer.
     ValueError
-        Too small.
+        Too small or too large.
     """
     if not _is_integer(value):
         raise TypeError(f"{name} must be an integer, not {value!r}.")
-    if value < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, not {value}.")
+    if not minimum <= value <= maximum:
+        bounds = f"at least {minimum}" if value < minimum else f"at most {maximum}"
+        raise ValueError(f"{name} must be {bounds}, not {value}.")
 
 
-def as_list(value: str | Iterable[Any] | None) -> list[Any]:
-    """Return a list; a single string is one entry, `None` is none."""
+def check_fraction(value: object, name: str) -> None:
+    """Refuse what is no number from 0 to below 1.
+
+    Raises
+    ------
+    TypeError
+        No number.
+    ValueError
+        Out of range.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, not {value!r}.")
+    if not 0 <= float(value) < 1:
+        raise ValueError(f"{name} must be at least 0 and below 1, not {value}.")
+
+
+def check_new_directory(path: object, name: str) -> None:
+    """Refuse what cannot become a directory.
+
+    Raises
+    ------
+    TypeError
+        No path.
+    ValueError
+        It exists, or cannot be made where it should be.
+    """
+    if not isinstance(path, str | PathLike):
+        raise TypeError(f"{name} must be a path, not {path!r}.")
+    directory = Path(path)
+    if directory.exists():
+        raise ValueError(f"{name}={str(path)!r} already exists. Name a new directory.")
+    parent = next(p for p in directory.absolute().parents if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise ValueError(f"{name}={str(path)!r} cannot be made: {parent} cannot be written to.")
+
+
+def as_list(value: str | Iterable[Any] | None, name: str) -> list[Any]:
+    """Return a list; a single string is one entry, `None` is none.
+
+    Raises
+    ------
+    TypeError
+        No list.
+    """
     if value is None:
         return []
+    if not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be a name or a list, not {value!r}.")
     return [value] if isinstance(value, str) else list(value)
 
 

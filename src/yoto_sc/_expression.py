@@ -139,9 +139,10 @@ def _canonical(values: Any, source: str) -> sp.csr_matrix:
         matrix = sp.csr_matrix(
             (csr.data.astype(np.float32, copy=False), csr.indices, csr.indptr), shape=csr.shape
         )
-    if not matrix.has_canonical_format:
+    if not (matrix.has_canonical_format and matrix.data.all()):
         matrix = matrix.copy()
         matrix.sum_duplicates()
+        matrix.eliminate_zeros()
     return matrix
 
 

@@ -182,12 +182,21 @@ class Panel:
         ValueError
             The file holds no gene, or a gene twice.
         """
-        lines = [line.strip() for line in Path(path).read_text().splitlines() if line.strip()]
-        if not lines:
+        text = Path(path).read_text(encoding="utf-8-sig")  # Excel marks its files
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        has_columns = bool(lines) and "," in lines[0]
+        has_header = has_columns or (bool(lines) and lines[0].lower() in {"gene", "genes"})
+        if len(lines) <= has_header:
             raise ValueError(f"{path} holds no gene.")
-        if "," not in lines[0]:
-            return cls.from_genes(lines[1:] if lines[0].lower() in {"gene", "genes"} else lines)
-        table = pd.read_csv(path, index_col="gene", dtype={"gene": str}, keep_default_na=False)
+        if not has_columns:
+            return cls.from_genes(lines[has_header:])
+        table = pd.read_csv(
+            path,
+            encoding="utf-8-sig",
+            index_col="gene",
+            dtype=dict.fromkeys(("gene", *ATTRIBUTION_COLUMNS), str),
+            keep_default_na=False,
+        )
         return cls(table.assign(selected=True))
 
     def __repr__(self) -> str:

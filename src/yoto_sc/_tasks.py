@@ -167,8 +167,10 @@ def _as_categorical(column: pd.Series, unlabeled: Collection[object] = ()) -> pd
                 sorted(seen, key=lambda value: (type(value).__name__, str(value))), object
             )
         labels = pd.Categorical(values, categories=pd.Index(seen).infer_objects())
-    hidden = [category for category in labels.categories if category in unlabeled]
-    return labels.remove_categories(hidden)
+    if not any(category in unlabeled for category in labels.categories):
+        return labels
+    # Not remove_categories: it sorts what is left.
+    return labels.set_categories([c for c in labels.categories if c not in unlabeled])
 
 
 def _check_categorical(labels: pd.Categorical, name: str) -> None:
@@ -184,11 +186,11 @@ def _check_categorical(labels: pd.Categorical, name: str) -> None:
             f"Task {name!r} has one observed class only; a panel needs at least two to tell "
             "apart. Remove the key, or add cells of another class."
         )
-    if n_observed < len(labels.categories) or n_observed <= n_classes:
+    if n_observed <= n_classes:
         raise ValueError(
-            f"Task {name!r} has {n_observed} labelled cells for {len(labels.categories)} classes: "
-            "there must be more cells than classes. Is it a column of identifiers or numbers? "
-            "Numbers belong in `continuous_keys`."
+            f"Task {name!r} has {n_observed} labelled cells for {n_classes} classes: there must "
+            "be more cells than classes. Is it a column of identifiers or numbers? Numbers belong "
+            "in `continuous_keys`."
         )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import rich.pretty  # noqa: F401 - scvi-tools' view_anndata_setup wants it imported
 from scvi.data.fields import BaseAnnDataField
 
 from yoto_sc._tasks import Task
@@ -14,8 +15,8 @@ from yoto_sc._tasks import Task
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    import rich.table
     from anndata import AnnData
+    from rich.table import Table
 
     from yoto_sc._tasks import Kind
 
@@ -103,7 +104,7 @@ class TaskField(BaseAnnDataField):
         """Return the number of outputs the task needs."""
         return {f"n_{self.registry_key}": Task.from_dict(state_registry[_TASK]).n_outputs}
 
-    def view_state_registry(self, state_registry: Mapping[str, Any]) -> rich.table.Table | None:
+    def view_state_registry(self, state_registry: Mapping[str, Any]) -> Table | None:
         """Return nothing to show beyond scvi-tools' own summary."""
         return None
 

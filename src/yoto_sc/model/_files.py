@@ -56,15 +56,17 @@ def write_model(
     blob = safetensors.torch.save(
         {name: t.detach().cpu().contiguous() for name, t in weights.items()}
     )
-    header = {
+    content = json.loads(json.dumps(description, default=_plain, allow_nan=False))
+    record = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "yoto_sc_version": yoto_sc.__version__,
         "weights_sha256": hashlib.sha256(blob).hexdigest(),
+        "model_sha256": _content_hash(content),
+        "model": content,
     }
-    text = json.dumps({**header, **description}, default=_plain, allow_nan=False)
     (directory / WEIGHTS_FILE).write_bytes(blob)
-    (directory / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
+    (directory / DESCRIPTION_FILE).write_text(json.dumps(record), encoding="utf-8")
 
 
 def read_model(directory: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -89,24 +91,27 @@ def read_model(directory: str | Path) -> tuple[dict[str, Any], dict[str, torch.T
                 f"{directory} holds no model of yoto_sc: there is no file {path.name}."
             )
     try:
-        description = json.loads(paths[0].read_text(encoding="utf-8"))
-        known = isinstance(description, dict) and description["format"] == FORMAT
-        version = description["format_version"] if known else None
-    except (ValueError, KeyError) as error:
+        record = json.loads(paths[0].read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise damaged(directory, f"{DESCRIPTION_FILE} cannot be read") from error
-    if not known or not isinstance(version, int):
+    known = isinstance(record, dict) and record.get("format") == FORMAT
+    version = record.get("format_version") if known else None
+    if not isinstance(version, int) or version < 1:
         raise damaged(directory, f"{DESCRIPTION_FILE} does not describe a model of yoto_sc")
     if version > FORMAT_VERSION:
         raise ValueError(
             f"The model in {directory} has format {version}, written by yoto_sc "
-            f"{description.get('yoto_sc_version')}; this is {yoto_sc.__version__}, which reads up "
+            f"{record.get('yoto_sc_version')}; this is {yoto_sc.__version__}, which reads up "
             f"to format {FORMAT_VERSION}. Update yoto_sc."
         )
+    content = record.get("model")
+    if not isinstance(content, dict) or _content_hash(content) != record.get("model_sha256"):
+        raise damaged(directory, f"{DESCRIPTION_FILE} is not what was saved")
     blob = paths[1].read_bytes()
-    if hashlib.sha256(blob).hexdigest() != description.get("weights_sha256"):
+    if hashlib.sha256(blob).hexdigest() != record.get("weights_sha256"):
         raise damaged(directory, f"{WEIGHTS_FILE} is not the file that was saved")
     try:
-        return description, safetensors.torch.load(blob)
+        return content, safetensors.torch.load(blob)
     except safetensors.SafetensorError as error:
         raise damaged(directory, f"{WEIGHTS_FILE} cannot be read") from error
 
@@ -116,6 +121,10 @@ def damaged(directory: str | Path, why: str) -> ValueError:
     return ValueError(
         f"The model in {directory} is damaged: {why}. Save it again, or copy it anew."
     )
+
+
+def _content_hash(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:

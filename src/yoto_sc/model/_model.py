@@ -17,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 
 from yoto_sc._checks import (
     as_list,
+    check_fraction,
     check_integer,
     check_n_genes,
     check_split_key,
@@ -129,9 +130,15 @@ class YOTO(BaseModelClass):
         random_state: int = 0,
     ) -> None:
         super().__init__(adata, registry)
-        include, exclude = as_list(include), as_list(exclude)
+        include, exclude = as_list(include, "include"), as_list(exclude, "exclude")
         candidates = candidates if isinstance(candidates, str | None) else list(candidates)
-        check_integer(n_candidates, "n_candidates", minimum=1)
+        for name, value in (
+            ("n_candidates", n_candidates),
+            ("n_hidden", n_hidden),
+            ("n_members", n_members),
+        ):
+            check_integer(value, name, minimum=1)
+        check_fraction(dropout, "dropout")
         check_integer(random_state, "random_state", minimum=0)
         self.tasks = registered_tasks(self.registry)
         n_allowed = self.summary_stats.n_vars
@@ -188,8 +195,9 @@ class YOTO(BaseModelClass):
             Passed to scvi-tools' ``register_fields``.
         """
         setup_method_args = cls._get_setup_method_args(**locals())
-        categorical_keys, continuous_keys = as_list(categorical_keys), as_list(continuous_keys)
-        unlabeled = as_list(unlabeled)
+        categorical_keys = as_list(categorical_keys, "categorical_keys")
+        continuous_keys = as_list(continuous_keys, "continuous_keys")
+        unlabeled = as_list(unlabeled, "unlabeled")
         if "source_registry" not in kwargs:  # new data need not have the labels
             check_task_keys(adata.obs, categorical_keys, continuous_keys)
             check_split_key(adata.obs, split_key)
@@ -257,8 +265,15 @@ class YOTO(BaseModelClass):
         check_integer(batch_size, "batch_size", minimum=1)
         n_obs = self.adata.n_obs
         held_out = default_validation_size(n_obs) if validation_size is None else validation_size
-        if not 0 <= held_out < 1:
-            raise ValueError(f"validation_size must be in [0, 1), not {validation_size}.")
+        check_fraction(held_out, "validation_size")
+        n_start = self.module.n_genes
+        annealing = annealing or Annealing(n_start, self._n_trained)
+        if annealing.n_genes != self._n_trained or annealing.n_start > n_start:
+            raise ValueError(
+                f"annealing must end at the panel's {self._n_trained} genes and start from at "
+                f"most the {n_start} candidates, but goes from {annealing.n_start} to "
+                f"{annealing.n_genes}."
+            )
         if self.n_genes == "auto" and held_out == 0:
             raise ValueError('n_genes="auto" needs held-out cells: validation_size must not be 0.')
         n_epochs = min(_N_EPOCHS, max_steps)
@@ -284,7 +299,7 @@ class YOTO(BaseModelClass):
             split,
             n_members=self.module.n_members,
             batch_size=batch_size,
-            n_steps=max_steps // n_epochs,
+            n_steps=-(-max_steps // n_epochs),
             rng=rng,
         )
         module = deepcopy(self.module)  # an interrupted training leaves the model as it was
@@ -299,8 +314,8 @@ class YOTO(BaseModelClass):
             plan = SelectionTrainingPlan(
                 module,
                 data,
-                annealing or Annealing(module.n_genes, self._n_trained),
-                n_epochs=n_epochs,
+                annealing,
+                max_steps=max_steps,
                 **(plan_kwargs or {}),
             )
             callbacks = [*trainer_kwargs.pop("callbacks", [])]
@@ -309,7 +324,8 @@ class YOTO(BaseModelClass):
             self.trainer = run(
                 plan,
                 data,
-                n_epochs,
+                max_epochs=n_epochs,
+                max_steps=max_steps,
                 accelerator=accelerator,
                 devices=devices,
                 callbacks=callbacks,

@@ -64,8 +64,8 @@ class SelectionTrainingPlan(LightningModule):
         Its batches.
     annealing
         Course of the panel size, the temperature and the noise.
-    n_epochs
-        Number of epochs.
+    max_steps
+        Number of batches to train on, over all epochs.
     lr, weight_decay
         Of the weights (AdamW).
     score_lr
@@ -87,7 +87,7 @@ class SelectionTrainingPlan(LightningModule):
         data: SelectionData,
         annealing: Annealing,
         *,
-        n_epochs: int,
+        max_steps: int,
         lr: float = 3e-3,
         weight_decay: float = 1e-2,
         score_lr: float | None = None,
@@ -109,7 +109,7 @@ class SelectionTrainingPlan(LightningModule):
         self.dropped: list[int] = []
         self.snapshots: list[Snapshot] = []
         self._data = data
-        self.n_total_steps = n_epochs * data.n_steps
+        self.n_total_steps = max_steps
         self._step = 0
         self._weights = {
             name: p for name, p in module.named_parameters() if name != "selector.scores"
@@ -221,7 +221,8 @@ class SelectionTrainingPlan(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean loss and the panel size it ended with."""
-        train_loss = self._epoch_loss / self._data.n_steps
+        n_steps = self._step - (self._history[-1][0] if self._history else 0)
+        train_loss = self._epoch_loss / n_steps
         self.log("train_loss", train_loss)
         self.log("n_genes", float(self.size))
         self._history.append((self._step, self.size, float(train_loss), self._validation_loss))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import warnings
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from scvi.train import Trainer
 
 if TYPE_CHECKING:
@@ -18,36 +20,44 @@ if TYPE_CHECKING:
     from yoto_sc.model._data import SelectionData
     from yoto_sc.model._plan import SelectionTrainingPlan
 
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+"""Environment variable that Lightning sets to make CUDA deterministic."""
+
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch inside, and leave its generators and its determinism flag as they were."""
+    """Seed torch inside, and leave its generators and what Lightning sets as they were."""
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    workspace = os.environ.get(_WORKSPACE)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            torch.backends.cudnn.benchmark = benchmark
+            if workspace is None:
+                os.environ.pop(_WORKSPACE, None)
+            else:
+                os.environ[_WORKSPACE] = workspace
 
 
-def run(
-    plan: SelectionTrainingPlan, data: SelectionData, n_epochs: int, **trainer_kwargs: Any
-) -> Trainer:
+def run(plan: SelectionTrainingPlan, data: SelectionData, **trainer_kwargs: Any) -> Trainer:
     """Train, quietly; an interruption by the user arrives as a `KeyboardInterrupt`.
 
     Parameters
     ----------
     plan, data
         What to train, on what.
-    n_epochs
-        Number of epochs.
     **trainer_kwargs
         For :class:`scvi.train.Trainer`.
 
     Raises
     ------
+    ValueError
+        Lightning refuses the arguments, such as an accelerator that is not there.
     KeyboardInterrupt
         The user stopped the training. Lightning itself would exit the process.
     """
@@ -61,7 +71,10 @@ def run(
     with _quiet_lightning(), _sigint_restored(), warnings.catch_warnings():
         # Lightning's own use of a torch function that torch has deprecated.
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
-        trainer = Trainer(max_epochs=n_epochs, **{**defaults, **trainer_kwargs})
+        try:
+            trainer = Trainer(**{**defaults, **trainer_kwargs})
+        except MisconfigurationException as error:
+            raise ValueError(f"Lightning's trainer cannot be set up: {error}") from error
         try:
             trainer.fit(plan, datamodule=data)
         except SystemExit as exit_:

@@ -125,12 +125,14 @@ def _whole_groups(
     order = rng.permutation(len(names))
     sizes = np.bincount(codes[codes >= 0], minlength=len(names))[order]
     n_held_out = 1 + int((np.cumsum(sizes)[:-1] < share * len(codes)).sum())
-    n_held_out = min(n_held_out, len(names) - 1)
-    while True:
-        held_out = np.isin(codes, order[:n_held_out])
-        if n_held_out == 1 or _learnable(labels, ~held_out):
-            return held_out
-        n_held_out -= 1
+    choices = (
+        np.isin(codes, np.roll(order, -first)[:n_groups])
+        for first in range(len(names))
+        for n_groups in range(min(n_held_out, len(names) - 1), 0, -1)
+    )
+    # Where every choice takes all labels of some task away, any of them is as good.
+    fallback = np.isin(codes, order[:1])
+    return next((held_out for held_out in choices if _learnable(labels, ~held_out)), fallback)
 
 
 def _learnable(labels: Sequence[NDArray[Any]], train: NDArray[np.bool_]) -> bool:

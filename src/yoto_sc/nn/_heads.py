@@ -112,6 +112,8 @@ class CategoricalHead(Head):
         n_outputs: int,
         class_weight_power: float = 0.5,
     ) -> None:
+        if not 0 <= class_weight_power <= 1:
+            raise ValueError(f"class_weight_power must be from 0 to 1, not {class_weight_power}.")
         super().__init__(n_genes, n_hidden, n_members, n_outputs)
         self.class_weight_power = class_weight_power
         self.register_buffer("class_weights", torch.ones(n_outputs))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING
 
-from yoto_sc._checks import check_adata
+from yoto_sc._checks import check_adata, check_written_keys
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc.tl._write import write_predictions
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anndata import AnnData
 
     from yoto_sc.model import YOTO
@@ -76,11 +78,22 @@ def predict(
     >>> measured.obs["yoto_bulk_labels"].cat.categories.size
     10
     """
-    check_adata(adata)
-    if isinstance(model, str | Path):
-        from yoto_sc.model import YOTO
+    from yoto_sc.model import YOTO
 
+    check_adata(adata)
+    if isinstance(model, str | PathLike):
         model = YOTO.load(model, accelerator="cpu")
+    if not isinstance(model, YOTO):
+        raise TypeError(
+            "model must be a yoto_sc.model.YOTO or the directory of a saved one, not "
+            f"{type(model).__name__}."
+        )
+    keys = Keys(key_added)
+    by_kind = {
+        kind: [task.name for task in model.tasks if task.kind == kind]
+        for kind in ("categorical", "continuous")
+    }
+    check_written_keys(keys, by_kind["categorical"], by_kind["continuous"])
     adata = adata.copy() if copy else adata
-    write_predictions(adata, Keys(key_added), model, adata, layer=layer, n_genes=n_genes)
+    write_predictions(adata, keys, model, adata, layer=layer, n_genes=n_genes)
     return adata if copy else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,6 +13,7 @@ from yoto_sc._checks import (
     check_adata,
     check_integer,
     check_n_genes,
+    check_new_directory,
     check_split_key,
     check_task_keys,
     check_written_keys,
@@ -26,6 +26,7 @@ from yoto_sc.tl._write import write_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from yoto_sc.model import YOTO
 
@@ -57,7 +58,8 @@ def select(
 
     One panel serves all tasks at once. Labels may be missing anywhere: a cell without a label
     contributes nothing to that task. The genes are selected on training cells, and every score
-    is taken on cells that were held out (:cite:t:`Chopard2026` describes the idea).
+    is taken on cells that were held out. The idea is that of YOTO (Chopard et al., TMLR 2026,
+    arXiv:2512.17678); the documentation's method page tells what differs.
 
     Parameters
     ----------
@@ -151,17 +153,19 @@ def select(
     16
     """
     check_adata(adata)
-    categorical_keys, continuous_keys = as_list(categorical_keys), as_list(continuous_keys)
-    include, exclude, unlabeled = as_list(include), as_list(exclude), as_list(unlabeled)
+    categorical_keys = as_list(categorical_keys, "categorical_keys")
+    continuous_keys = as_list(continuous_keys, "continuous_keys")
+    include, exclude = as_list(include, "include"), as_list(exclude, "exclude")
+    unlabeled = as_list(unlabeled, "unlabeled")
     keys = Keys(key_added)
     check_task_keys(adata.obs, categorical_keys, continuous_keys)
     check_split_key(adata.obs, split_key)
-    check_written_keys(adata.obs, keys, categorical_keys, continuous_keys, split_key)
+    check_written_keys(keys, categorical_keys, continuous_keys, split_key)
     check_n_genes(n_genes, resolve_genes(adata.var, include, exclude, candidates))
     check_integer(random_state, "random_state", minimum=0)
     tasks_from_obs(adata.obs, categorical_keys, continuous_keys, unlabeled)
-    if model_dir is not None and Path(model_dir).exists():
-        raise ValueError(f"model_dir={str(model_dir)!r} already exists. Name a new directory.")
+    if model_dir is not None:
+        check_new_directory(model_dir, "model_dir")
     expression = Expression.from_adata(adata, layer)
 
     model = _trained_model(
@@ -198,13 +202,22 @@ def select(
         "include": include,
         "exclude": exclude,
         "unlabeled": [str(category) for category in unlabeled],
-        "random_state": random_state,
+        "random_state": int(random_state),
         "yoto_sc_version": __version__,
     }
     if model_dir is not None:
         model.save(model_dir)
     adata = adata.copy() if copy else adata
-    _write_selection(adata, keys, model, {k: v for k, v in params.items() if v not in (None, [])})
+    _write_selection(
+        adata,
+        keys,
+        model,
+        {
+            name: value
+            for name, value in params.items()
+            if value is not None and value != []  # h5ad keeps neither
+        },
+    )
     write_predictions(adata, keys, model, model.adata)
     return adata if copy else None
 
@@ -217,7 +230,7 @@ def _trained_model(
 
     YOTO.setup_anndata(adata, **setup)
     model = YOTO(adata, **init)
-    model.deregister_manager()
+    model.deregister_manager(adata)  # or scvi-tools would keep the data alive
     model.train(**train)
     return model
 
