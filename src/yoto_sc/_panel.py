@@ -196,6 +196,7 @@ class Panel:
             index_col="gene",
             dtype=dict.fromkeys(("gene", *ATTRIBUTION_COLUMNS), str),
             keep_default_na=False,
+            na_values={"rank": [""], "score": [""]},
         )
         return cls(table.assign(selected=True))
 

@@ -181,6 +181,8 @@ def _check_categorical(labels: pd.Categorical, name: str) -> None:
             f"Task {name!r} has no observed label: every value is missing or named in "
             "`unlabeled`. Remove the key, or label some cells."
         )
+    if any(isinstance(c, float) and not np.isfinite(c) for c in labels.categories):
+        raise ValueError(f"Task {name!r} has an infinite class. Rename it, or make it missing.")
     if n_classes < 2:
         raise ValueError(
             f"Task {name!r} has one observed class only; a panel needs at least two to tell "

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     Tensors = dict[str, torch.Tensor]
 
 _DENSE_BYTES = 256 * 2**20
-"""The candidates of the training cells are held densely if they take no more than this."""
+"""The genes of the training cells are held densely if they take no more than this."""
 _SAMPLE_CELLS = 20_000
-"""Covariances are taken over at most this many training cells."""
+"""The order of the panel is taken from at most this many training cells."""
 
 
 class Cells:
@@ -73,16 +73,6 @@ class Cells:
         scale[scale <= 1e-6 * np.maximum(mean, 1)] = 1.0
         return mean.astype(np.float32), scale.astype(np.float32)
 
-    def standardized(
-        self, index: NDArray[np.intp]
-    ) -> tuple[NDArray[np.float32], list[NDArray[Any]]]:
-        """Return standardised expression, ``(n_cells, n_genes)``, and labels of some cells."""
-        mean, scale = self.moments()
-        values = self._sparse[index].toarray()
-        values -= mean
-        values /= scale
-        return values, [labels.numpy()[index] for labels in self.labels.values()]
-
     def everything(self) -> Tensors:
         """Return all cells as one batch."""
         return self.batch(np.arange(len(self)))
@@ -118,7 +108,7 @@ class SelectionData(LightningDataModule):
     Parameters
     ----------
     values
-        CSR matrix of shape ``(n_obs, n_candidates)`` on the model's scale, all cells.
+        CSR matrix of shape ``(n_obs, n_genes)`` on the model's scale, all cells.
     labels
         Encoded labels by registry key, each of shape ``(n_obs,)``.
     split
@@ -173,12 +163,13 @@ class SelectionData(LightningDataModule):
         self.validation.narrow(genes)
 
     def sample(self) -> tuple[NDArray[np.float32], list[NDArray[Any]]]:
-        """Return standardised expression and labels of at most 20,000 training cells."""
+        """Return expression and labels of at most 20,000 training cells."""
         cells = np.arange(len(self.train))
         if len(cells) > _SAMPLE_CELLS:
             rng = np.random.default_rng(self._sample_seed)
             cells = np.sort(rng.choice(cells, _SAMPLE_CELLS, replace=False))
-        return self.train.standardized(cells)
+        tensors = {key: values.numpy() for key, values in self.train.batch(cells).items()}
+        return tensors.pop(X_KEY), list(tensors.values())
 
     def train_dataloader(self) -> _Epoch:
         """Return the batches of an epoch, drawn when they are asked for."""

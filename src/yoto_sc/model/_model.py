@@ -36,7 +36,7 @@ from yoto_sc.model._progress import SelectionProgress
 from yoto_sc.model._run import run, seeded
 from yoto_sc.model._selection import Selection
 from yoto_sc.model._splits import default_validation_size, split_cells
-from yoto_sc.model._start import find_candidates, warm_scores
+from yoto_sc.model._start import START_LENGTH, find_start
 from yoto_sc.nn import Annealing
 from yoto_sc.select import observed
 
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from yoto_sc._tasks import Kind
     from yoto_sc.nn import Relaxation
 
-_DEFAULT_STEPS = 3000
+_DEFAULT_STEPS = 2000
 AUTO_MAX_GENES = 64
 """Largest panel that ``n_genes="auto"`` may choose."""
 _N_EPOCHS = 40
@@ -80,7 +80,8 @@ class YOTO(BaseModelClass):
     candidates
         Boolean column of ``adata.var``, or var names, to choose from; `None`: all genes.
     n_candidates
-        Number of genes that take part in the training, by univariate screening of the rest.
+        Number of genes that univariate screening leaves. The training starts from the first of
+        these in the order of a stepwise discriminant analysis, eight for each gene of the panel.
     n_hidden
         Units of each encoder.
     n_members
@@ -151,9 +152,10 @@ class YOTO(BaseModelClass):
         self.selection_: Selection | None = None
         largest = min(AUTO_MAX_GENES, n_allowed) if n_genes == "auto" else n_genes
         self._n_trained = max(largest, len(include))
+        self._n_candidates = n_candidates
         with seeded(random_state):
             self.module = YOTOModule(
-                min(n_allowed, max(n_candidates, 2 * self._n_trained)),
+                min(n_allowed, START_LENGTH * self._n_trained),
                 self.tasks,
                 n_hidden=n_hidden,
                 n_members=n_members,
@@ -232,14 +234,14 @@ class YOTO(BaseModelClass):
         Parameters
         ----------
         max_steps
-            Number of minibatches; `None`: 3,000.
+            Number of minibatches; `None`: 2,000.
         validation_size
             Share of the cells to hold out, in ``[0, 1)``; `None`: a tenth, and up to a fifth to
             have 200 cells to judge on. With 0, nothing is judged.
         batch_size
             Cells in a minibatch, for each member of the ensemble.
         annealing
-            Course of panel size, temperature and noise; `None`: shrink from all candidates.
+            Course of panel size, temperature and noise; `None`: shrink from four times the panel.
         accelerator, devices
             As in Lightning's trainer.
         progress_bar
@@ -267,11 +269,11 @@ class YOTO(BaseModelClass):
         held_out = default_validation_size(n_obs) if validation_size is None else validation_size
         check_fraction(held_out, "validation_size")
         n_start = self.module.n_genes
-        annealing = annealing or Annealing(n_start, self._n_trained)
+        annealing = annealing or Annealing(min(4 * self._n_trained, n_start), self._n_trained)
         if annealing.n_genes != self._n_trained or annealing.n_start > n_start:
             raise ValueError(
                 f"annealing must end at the panel's {self._n_trained} genes and start from at "
-                f"most the {n_start} candidates, but goes from {annealing.n_start} to "
+                f"most {n_start}, but goes from {annealing.n_start} to "
                 f"{annealing.n_genes}."
             )
         if self.n_genes == "auto" and held_out == 0:
@@ -290,11 +292,17 @@ class YOTO(BaseModelClass):
                 'n_genes="auto" compares panel sizes on held-out cells, but none of these has a '
                 "label. Give a number, or label more cells."
             )
-        candidates, screened_out = find_candidates(
-            expression, list(labels.values()), split.train, self._rules, self.module.n_genes
+        start = find_start(
+            expression,
+            list(labels.values()),
+            split.train,
+            self._rules,
+            self._n_trained,
+            self._n_candidates,
+            rng,
         )
         data = SelectionData(
-            expression.on_model_scale(candidates),
+            expression.on_model_scale(start.genes),
             labels,
             split,
             n_members=self.module.n_members,
@@ -303,13 +311,8 @@ class YOTO(BaseModelClass):
             rng=rng,
         )
         module = deepcopy(self.module)  # an interrupted training leaves the model as it was
-        required = self._rules.required[candidates]
-        module.begin(
-            warm_scores(*data.sample(), self._n_trained, required),
-            required,
-            data.train.moments(),
-            [array[split.train] for array in labels.values()],
-        )
+        train_labels = [array[split.train] for array in labels.values()]
+        module.begin(start, data.train.moments(), train_labels)
         with seeded(self.random_state):
             plan = SelectionTrainingPlan(
                 module,
@@ -338,10 +341,10 @@ class YOTO(BaseModelClass):
             data,
             self.tasks,
             self.adata.var_names,
-            np.concatenate([candidates[plan.ranking], screened_out]),
+            np.concatenate([start.genes[plan.ranking], start.others]),
             is_counts=expression.is_counts,
             n_genes=self.n_genes,
-            smallest=max(1, int(required.sum())),
+            smallest=max(1, int(start.required.sum())),
             rng=rng,
         )
         self.train_indices, self.validation_indices = split.train, split.validation

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from yoto_sc._tasks import Task
     from yoto_sc.model._model import YOTO
+    from yoto_sc.model._start import Start
     from yoto_sc.nn import Relaxation
 
 Network = Literal["linear", "encoder"]
@@ -29,13 +30,13 @@ X_KEY = "X"
 class YOTOModule(BaseModuleClass):
     """Selector, shared encoder, and one head for each task.
 
-    The module starts with all candidate genes and only ever narrows: to fewer genes as the panel
+    The module only ever narrows: to fewer genes as the panel
     shrinks, and in the end to the panel itself, in the order of its ranks.
 
     Parameters
     ----------
     n_genes
-        Number of candidate genes.
+        Number of genes to start with.
     tasks
         What to predict.
     n_hidden
@@ -91,8 +92,7 @@ class YOTOModule(BaseModuleClass):
     @torch.no_grad()
     def begin(
         self,
-        scores: NDArray[np.float32],
-        required: NDArray[np.bool_],
+        start: Start,
         moments: tuple[NDArray[np.float32], NDArray[np.float32]],
         labels: Sequence[NDArray[Any]],
     ) -> None:
@@ -100,19 +100,25 @@ class YOTOModule(BaseModuleClass):
 
         Parameters
         ----------
-        scores, required
-            Initial scores, and which genes must be in the panel; shape ``(n_genes,)``.
+        start
+            The genes of the module, with their initial scores.
         moments
             Mean and standard deviation of expression over the training cells, ``(n_genes,)``.
         labels
             For each task, the encoded labels of the training cells, ``(n_train,)``.
         """
-        self.selector.scores.copy_(torch.from_numpy(scores))
-        self.selector.required.copy_(torch.from_numpy(required))
+        self.selector.scores.copy_(torch.from_numpy(start.scores))
+        self.selector.required.copy_(torch.from_numpy(start.required))
         self.encoder.mean.copy_(torch.from_numpy(moments[0]))
         self.encoder.scale.copy_(torch.from_numpy(moments[1]))
         for head, task_labels in zip(self.heads, labels, strict=True):
             head.calibrate(torch.from_numpy(task_labels))
+
+    def reset_weights(self) -> None:
+        """Forget what the network has learned, but not the genes."""
+        self.encoder.reset_weight()
+        for head in self.heads:
+            head.reset_linear()
 
     def prefix_mask(self, n_genes: int) -> torch.Tensor:
         """Return the mask of the first genes, ``(n_genes,)``; genes are in the order of ranks."""

@@ -59,7 +59,7 @@ class SelectionTrainingPlan(LightningModule):
     Parameters
     ----------
     module
-        The network, with all candidate genes.
+        The network, with the genes to start from.
     data
         Its batches.
     annealing
@@ -73,7 +73,8 @@ class SelectionTrainingPlan(LightningModule):
         faster, ``min(5e-3, 1.2e-5 * n_train / n_genes)``.
     selection_network
         What selects: the heads' linear models, which overfit less and train in less time, or
-        the whole network, as in the YOTO paper. The refined network is whole in any case.
+        the whole network, as in the YOTO paper. After linear models, the whole network starts
+        anew, so that it never overfits to more genes than the panel has.
     keep_factor
         Genes ranked below this many times the current panel size are dropped.
     full_panel_share
@@ -89,10 +90,10 @@ class SelectionTrainingPlan(LightningModule):
         *,
         max_steps: int,
         lr: float = 3e-3,
-        weight_decay: float = 1e-2,
+        weight_decay: float = 0.3,
         score_lr: float | None = None,
         selection_network: Network = "linear",
-        keep_factor: float = 4.0,
+        keep_factor: float = 2.0,
         full_panel_share: float = 0.5,
     ) -> None:
         super().__init__()
@@ -280,7 +281,8 @@ class SelectionTrainingPlan(LightningModule):
         self._keep(torch.from_numpy(order).to(self.device))
         self.module.selector.scores.requires_grad_(False)
         if self.selection_network == "linear":
-            self.module.encoder.reset_weight()
+            self.module.reset_weights()
+            self._optimizer.state.clear()
 
     def _keep(self, order: torch.Tensor) -> None:
         index = order.cpu().numpy()

@@ -58,6 +58,11 @@ def split_cells(
         Share of the cells to hold out, in ``[0, 1)``.
     rng
         Source of randomness.
+
+    Raises
+    ------
+    ValueError
+        No group can be held out so that every task can still be learned.
     """
     n_obs = len(labels[0])
     if groups is None:
@@ -130,9 +135,15 @@ def _whole_groups(
         for first in range(len(names))
         for n_groups in range(min(n_held_out, len(names) - 1), 0, -1)
     )
-    # Where every choice takes all labels of some task away, any of them is as good.
-    fallback = np.isin(codes, order[:1])
-    return next((held_out for held_out in choices if _learnable(labels, ~held_out)), fallback)
+    learnable = (held_out for held_out in choices if _learnable(labels, ~held_out))
+    chosen = next(learnable, None)
+    if chosen is None:
+        raise ValueError(
+            f"Whichever group of split_key={groups.name!r} is held out, some task keeps fewer than "
+            "two classes or values to learn from. Label cells of more groups, or pass None to "
+            "hold out cells."
+        )
+    return chosen
 
 
 def _learnable(labels: Sequence[NDArray[Any]], train: NDArray[np.bool_]) -> bool:

@@ -1,7 +1,8 @@
-"""Where a training starts: the candidates, and what closed forms say about them."""
+"""Where a training starts: the genes that closed forms find."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,20 +17,48 @@ if TYPE_CHECKING:
     from yoto_sc._checks import GeneRules
     from yoto_sc._expression import Expression
 
-_WARM_SCORE = 2.0
-"""Score that the first gene of the stepwise order starts with; genes past its end start at 0."""
-_WARM_LENGTH = 4
-"""Length of the stepwise order, in panel sizes."""
+START_LENGTH = 8
+"""The training starts from this many genes for each gene of the panel."""
+_START_SCORE = 4.0
+"""Score that the first of them starts with; the last one starts near 0."""
+_STEPWISE_CELLS = 20_000
+"""The stepwise order is taken from at most this many training cells."""
 
 
-def find_candidates(
+@dataclass(frozen=True)
+class Start:
+    """The genes a training starts from, and those that stay behind.
+
+    Parameters
+    ----------
+    genes
+        Indices of the genes that take part, ascending, shape ``(n_start,)``.
+    scores
+        Their initial selection scores, shape ``(n_start,)``.
+    required
+        Which of them must be in the panel, shape ``(n_start,)``.
+    others
+        Indices of the other allowed genes, best first.
+    """
+
+    genes: NDArray[np.intp]
+    scores: NDArray[np.float32]
+    required: NDArray[np.bool_]
+    others: NDArray[np.intp]
+
+
+def find_start(
     expression: Expression,
     labels: Sequence[NDArray[Any]],
     train: NDArray[np.intp],
     rules: GeneRules,
+    n_genes: int,
     n_candidates: int,
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Screen the genes; only training cells are looked at.
+    rng: np.random.Generator,
+) -> Start:
+    """Screen all genes, put the best in stepwise order, and take the first of these.
+
+    Only training cells are looked at.
 
     Parameters
     ----------
@@ -41,12 +70,12 @@ def find_candidates(
         Indices of the training cells.
     rules
         Which genes may and must be selected.
+    n_genes
+        Size of the panel.
     n_candidates
-        Number of candidates to leave; required genes are among them.
-
-    Returns
-    -------
-    Indices of the candidates, ascending, and of the other allowed genes, best first.
+        Number of genes that screening leaves for the stepwise order.
+    rng
+        Source of randomness, for the choice of cells where there are very many.
     """
     hidden = np.ones(len(labels[0]), dtype=bool)
     hidden[train] = False
@@ -54,34 +83,25 @@ def find_candidates(
     rank[rules.required] = 0
     rank[~rules.allowed] = np.inf
     by_rank = np.argsort(rank, kind="stable")[: int(rules.allowed.sum())]
-    return np.sort(by_rank[:n_candidates]), by_rank[n_candidates:]
 
-
-def warm_scores(
-    values: NDArray[np.float32],
-    labels: Sequence[NDArray[Any]],
-    n_genes: int,
-    required: NDArray[np.bool_],
-) -> NDArray[np.float32]:
-    """Return the scores to start from: high for the first genes of the stepwise order.
-
-    Parameters
-    ----------
-    values
-        Standardised expression of training cells, shape ``(n_obs, n_candidates)``.
-    labels
-        One encoded array of shape ``(n_obs,)`` for each task.
-    n_genes
-        Size of the panel.
-    required
-        Genes that must be in the panel, shape ``(n_candidates,)``.
-    """
-    length = _WARM_LENGTH * n_genes
-    ridge = float(np.clip(0.003 * n_genes, 0.01, 0.1))
-    order = stepwise_order(values, labels, length, ridge=ridge, required=required)
-    scores = np.zeros(values.shape[1], dtype=np.float32)
-    scores[order] = _WARM_SCORE * (1 - np.arange(len(order)) / length)
-    return scores
+    length = START_LENGTH * n_genes
+    screened = np.sort(by_rank[: max(n_candidates, length)])
+    if len(train) > _STEPWISE_CELLS:
+        train = np.sort(rng.choice(train, _STEPWISE_CELLS, replace=False))
+    order = screened[
+        stepwise_order(
+            expression.on_model_scale(screened)[train].toarray(),
+            [array[train] for array in labels],
+            length,
+            ridge=float(np.clip(0.003 * n_genes, 0.01, 0.1)),
+            required=rules.required[screened],
+        )
+    ]
+    genes = np.sort(order)
+    scores = np.empty(len(genes), dtype=np.float32)
+    scores[np.searchsorted(genes, order)] = _START_SCORE * (1 - np.arange(len(order)) / length)
+    others = by_rank[~np.isin(by_rank, genes)]
+    return Start(genes, scores, rules.required[genes], others)
 
 
 def _blank(labels: NDArray[Any], hidden: NDArray[np.bool_]) -> NDArray[Any]:

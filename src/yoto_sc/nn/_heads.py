@@ -35,6 +35,12 @@ class Head(nn.Module, ABC):
         self.skip = nn.Parameter(torch.zeros(n_members, n_genes, n_outputs))
         self.bias = nn.Parameter(torch.zeros(n_members, 1, n_outputs))
 
+    @torch.no_grad()
+    def reset_linear(self) -> None:
+        """Forget what the linear part has learned."""
+        self.skip.zero_()
+        self.bias.zero_()
+
     def forward(self, hidden: torch.Tensor | None, inputs: torch.Tensor) -> torch.Tensor:
         """Return outputs of shape ``(n_members, n_obs, n_outputs)``.
 

@@ -58,8 +58,8 @@ class Annealing:
     Parameters
     ----------
     n_start
-        Genes in the mask at the start: all candidates, or `n_genes` for a mask of fixed size, as
-        in the YOTO paper.
+        Genes in the mask at the start; `n_genes` gives a mask of fixed size, as in the YOTO
+        paper.
     n_genes
         Size of the panel.
     warmup
@@ -77,8 +77,8 @@ class Annealing:
     n_start: int
     n_genes: int
     warmup: float = 0.025
-    shrunk: float = 0.375
-    selected: float = 0.675
+    shrunk: float = 0.275
+    selected: float = 0.65
     temperature: Geometric = Geometric(1.0, 0.2)
     noise: Linear = Linear(0.0, 0.0)
 

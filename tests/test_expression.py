@@ -1,0 +1,319 @@
+"""The same numbers give the same matrix, whatever held them."""
+
+from __future__ import annotations
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from yoto_sc import _expression
+from yoto_sc._expression import Expression
+
+
+def make_values(n_obs=13, n_vars=7, seed=0, density=0.4, counts=True):
+    rng = np.random.default_rng(seed)
+    values = rng.poisson(2, (n_obs, n_vars)) * (rng.random((n_obs, n_vars)) < density)
+    values[0] = 1  # no gene is empty
+    return values if counts else np.log1p(values)
+
+
+def make_adata(x, **kwargs):
+    names = [f"g{i}" for i in range(x.shape[1])]
+    return ad.AnnData(
+        x,
+        obs=pd.DataFrame(index=[f"c{i}" for i in range(x.shape[0])]),
+        var=pd.DataFrame(index=names),
+        **kwargs,
+    )
+
+
+def assert_canonical(matrix, values):
+    """The matrix is the one scipy makes of a dense float32 array, array by array."""
+    expected = sp.csr_matrix(np.ascontiguousarray(values, dtype=np.float32))
+    expected.sum_duplicates()
+    assert isinstance(matrix, sp.csr_matrix)
+    assert matrix.dtype == np.float32
+    assert matrix.shape == expected.shape
+    assert matrix.has_canonical_format
+    for name in ("indptr", "indices", "data"):
+        got, want = getattr(matrix, name), getattr(expected, name)
+        assert got.dtype == want.dtype, name
+        np.testing.assert_array_equal(got, want, err_msg=name)
+
+
+def unsorted(values, kind):
+    """Reverse the order of the entries within each row (or column)."""
+    matrix = kind(values)
+    for start, stop in zip(matrix.indptr, matrix.indptr[1:], strict=False):
+        matrix.indices[start:stop] = matrix.indices[start:stop][::-1].copy()
+        matrix.data[start:stop] = matrix.data[start:stop][::-1].copy()
+    matrix.has_sorted_indices = False
+    return matrix
+
+
+def with_duplicates(values, kind):
+    """Store every entry as two halves."""
+    matrix = kind(values)
+    return kind(
+        (np.repeat(matrix.data / 2, 2), np.repeat(matrix.indices, 2), matrix.indptr * 2),
+        shape=matrix.shape,
+    )
+
+
+FORMATS = {
+    "csr_matrix": sp.csr_matrix,
+    "csc_matrix": sp.csc_matrix,
+    "csr_array": sp.csr_array,
+    "csc_array": sp.csc_array,
+    "dense-C": np.ascontiguousarray,
+    "dense-F": np.asfortranarray,
+    "csr-unsorted": lambda v: unsorted(v, sp.csr_matrix),
+    "csc-unsorted": lambda v: unsorted(v, sp.csc_matrix),
+    "csr-duplicates": lambda v: with_duplicates(v, sp.csr_matrix),
+    "csc-duplicates": lambda v: with_duplicates(v, sp.csc_matrix),
+}
+
+
+@pytest.mark.parametrize("make", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("counts", [True, False], ids=["counts", "fractions"])
+def test_every_format_gives_the_same_matrix(make, counts):
+    values = make_values(counts=counts).astype(np.float32)
+    expression = Expression.from_adata(make_adata(make(values)))
+    assert_canonical(expression.matrix, values)
+    assert expression.source == "X"
+    assert expression.is_counts is counts
+
+
+@pytest.mark.parametrize(
+    "dtype", ["int8", "uint8", "int16", "int32", "uint32", "int64", "float32", "float64"]
+)
+@pytest.mark.parametrize("name", ["csr_matrix", "csc_matrix", "csr_array", "dense-C", "dense-F"])
+def test_every_dtype_gives_the_same_matrix(dtype, name):
+    values = make_values()
+    assert_canonical(
+        Expression.from_adata(make_adata(FORMATS[name](values.astype(dtype)))).matrix, values
+    )
+
+
+@pytest.mark.parametrize("name", ["dense-C", "dense-F"])
+def test_half_precision(name):
+    values = make_values()  # scipy's sparse matrices know no float16
+    expression = Expression.from_adata(make_adata(FORMATS[name](values.astype("float16"))))
+    assert_canonical(expression.matrix, values)
+
+
+@pytest.mark.parametrize("name", ["csr_matrix", "csc_matrix", "csr_array", "dense-C"])
+def test_booleans_are_zeros_and_ones(name):
+    values = make_values() > 0
+    expression = Expression.from_adata(make_adata(FORMATS[name](values)))
+    assert_canonical(expression.matrix, values)
+    assert expression.is_counts
+
+
+def test_indices_of_64_bits_give_the_same_matrix():
+    values = make_values()
+    matrix = sp.csr_matrix(values)
+    matrix.indices, matrix.indptr = matrix.indices.astype("int64"), matrix.indptr.astype("int64")
+    assert_canonical(Expression.from_adata(make_adata(matrix)).matrix, values)
+
+
+@pytest.mark.parametrize("kind", [sp.csr_matrix, sp.csc_matrix])
+def test_stored_zeros_give_the_same_matrix(kind):
+    values = make_values()
+    matrix = kind(values + 1)
+    matrix.data -= 1
+    assert_canonical(Expression.from_adata(make_adata(matrix)).matrix, values)
+
+
+@pytest.mark.parametrize("make", FORMATS.values(), ids=FORMATS)
+def test_the_input_is_not_changed(make):
+    adata = make_adata(make(make_values().astype(np.float32)))
+    x = adata.X
+    parts = [x] if isinstance(x, np.ndarray) else [x.data, x.indices, x.indptr]
+    before = [part.copy() for part in parts]
+    expression = Expression.from_adata(adata)
+    list(expression.blocks())
+    expression.on_model_scale()
+    assert adata.X is x
+    for part, copy in zip(parts, before, strict=True):
+        np.testing.assert_array_equal(part, copy)
+
+
+def test_reading_float32_csr_takes_no_copy():
+    adata = make_adata(sp.csr_matrix(make_values().astype(np.float32)))
+    assert np.shares_memory(Expression.from_adata(adata).matrix.data, adata.X.data)
+
+
+def test_layer():
+    values = make_values(seed=1)
+    adata = make_adata(make_values(counts=False), layers={"counts": sp.csc_matrix(values)})
+    expression = Expression.from_adata(adata, layer="counts")
+    assert_canonical(expression.matrix, values)
+    assert expression.source == "layers/counts"
+    assert expression.is_counts
+
+
+def test_genes_are_read_in_the_order_asked_for():
+    values = make_values()
+    for make in FORMATS.values():
+        adata = make_adata(make(values.astype(np.float32)))
+        assert_canonical(
+            Expression.from_adata(adata, genes=["g4", "g0"]).matrix, values[:, [4, 0]]
+        )
+
+
+def test_only_the_genes_read_are_checked():
+    values = make_values().astype(np.float32)
+    values[:, 3] = np.nan
+    values[:, 2] = 0
+    expression = Expression.from_adata(make_adata(values), genes=["g2"])
+    assert expression.matrix.nnz == 0
+    with pytest.raises(ValueError, match="NaN"):
+        Expression.from_adata(make_adata(values))
+
+
+def make_scaled(n_raw=9):
+    """X is standardised; raw holds more genes, in another order, unscaled."""
+    values = make_values(n_vars=n_raw, counts=False).astype(np.float32)
+    full = make_adata(sp.csr_matrix(values))
+    order = np.arange(n_raw)[::-1][:7]
+    adata = make_adata(values[:, order] - values[:, order].mean(axis=0))
+    adata.var_names = full.var_names[order]
+    adata.raw = full
+    return adata, values[:, order]
+
+
+def test_scaled_x_falls_back_on_raw():
+    adata, values = make_scaled()
+    expression = Expression.from_adata(adata)
+    assert expression.source == "raw"
+    assert_canonical(expression.matrix, values)
+    some = Expression.from_adata(adata, genes=list(adata.var_names[[5, 1]]))
+    assert_canonical(some.matrix, values[:, [5, 1]])
+
+
+def test_raw_is_left_alone_where_x_or_a_layer_will_do():
+    adata, values = make_scaled()
+    adata.layers["norm"] = values
+    assert Expression.from_adata(adata, layer="norm").source == "layers/norm"
+    adata.X = values * 2
+    expression = Expression.from_adata(adata)
+    assert expression.source == "X"
+    assert_canonical(expression.matrix, values * 2)
+
+
+def test_raw_without_a_gene_is_no_fallback():
+    adata, _ = make_scaled()
+    adata.var_names = ["new", *adata.var_names[1:]]
+    with pytest.raises(ValueError, match=r"adata\.X holds negative values"):
+        Expression.from_adata(adata)
+
+
+def test_a_scaled_layer_does_not_fall_back():
+    adata, _ = make_scaled()
+    adata.layers["scaled"] = adata.X
+    with pytest.raises(ValueError, match=r"adata\.layers/scaled holds negative values"):
+        Expression.from_adata(adata, layer="scaled")
+
+
+@pytest.mark.parametrize("make", [sp.csr_matrix, sp.csc_matrix, np.asarray])
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.nan, "NaN or infinite"),
+        (np.inf, "NaN or infinite"),
+        (-np.inf, "NaN or infinite"),
+        (1e300, "NaN or infinite"),
+        (-0.5, r"negative values \(down to -0\.5\)"),
+    ],
+)
+def test_error_bad_values(make, bad, message):
+    values = make_values().astype(float)
+    values[5, 2] = bad
+    with pytest.raises(ValueError, match=message):
+        Expression.from_adata(make_adata(make(values)))
+
+
+@pytest.mark.parametrize("make", [sp.csr_matrix, np.asarray])
+def test_error_all_zero(make):
+    with pytest.raises(ValueError, match=r"adata\.X is zero everywhere"):
+        Expression.from_adata(make_adata(make(np.zeros((3, 2)))))
+
+
+def test_error_absent_layer():
+    adata = make_adata(make_values(), layers={"counts": make_values()})
+    with pytest.raises(KeyError, match=r"layer='count' is not in adata.layers.*\['counts'\]"):
+        Expression.from_adata(adata, layer="count")
+
+
+def test_error_no_x():
+    adata = ad.AnnData(obs=pd.DataFrame(index=["c"]), var=pd.DataFrame(index=["g"]))
+    with pytest.raises(ValueError, match=r"adata\.X is None"):
+        Expression.from_adata(adata)
+
+
+@pytest.mark.parametrize("dtype", [complex, object, "U1"])
+def test_error_no_real_numbers(dtype):
+    adata = make_adata(make_values().astype(float))
+    adata.layers["bad"] = make_values().astype(dtype)
+    with pytest.raises(TypeError, match=r"adata\.layers/bad must hold real numbers"):
+        Expression.from_adata(adata, layer="bad")
+
+
+def test_error_on_disk(tmp_path):
+    make_adata(sp.csr_matrix(make_values())).write_h5ad(tmp_path / "a.h5ad")
+    backed = ad.read_h5ad(tmp_path / "a.h5ad", backed="r")
+    with pytest.raises(TypeError, match="held in memory"):
+        Expression.from_adata(backed)
+    backed.file.close()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([[0, 1], [250, 3]], True),
+        ([[0.0, 1.0], [2.0, 2**20]], True),
+        ([[0.5, 1.0], [2.0, 3.0]], False),
+        ([[0.0, 1.0], [2.0, 3.001]], False),
+    ],
+)
+def test_counts_are_detected(values, expected):
+    for make in (np.asarray, sp.csr_matrix, sp.csc_matrix):
+        assert Expression.from_adata(make_adata(make(values))).is_counts is expected
+
+
+def test_one_fraction_at_the_end_is_found_in_every_piece(monkeypatch):
+    monkeypatch.setattr(_expression, "_BLOCK_BYTES", 64)
+    values = np.ones((50, 3))
+    assert Expression.from_adata(make_adata(values)).is_counts
+    values[-1, -1] = 0.5
+    assert not Expression.from_adata(make_adata(values)).is_counts
+
+
+@pytest.mark.parametrize("block_bytes", [4, 4 * 7, 4 * 7 * 5, 2**20])
+@pytest.mark.parametrize("counts", [True, False], ids=["counts", "fractions"])
+def test_blocks_cover_all_rows_once(monkeypatch, block_bytes, counts):
+    monkeypatch.setattr(_expression, "_BLOCK_BYTES", block_bytes)
+    values = make_values(counts=counts).astype(np.float32)
+    expression = Expression.from_adata(make_adata(np.asfortranarray(values)))
+    assert_canonical(expression.matrix, values)
+    blocks = list(expression.blocks())
+    rows = np.concatenate([np.arange(len(values))[part] for part, _ in blocks])
+    np.testing.assert_array_equal(rows, np.arange(len(values)))
+    expected = np.log1p(values) if counts else values
+    stacked = np.vstack([block.toarray() for _, block in blocks])
+    np.testing.assert_array_equal(stacked, expected)
+    if block_bytes == 4 * 7 * 5:
+        assert [block.shape[0] for _, block in blocks] == [5, 5, 3]
+
+
+@pytest.mark.parametrize("counts", [True, False], ids=["counts", "fractions"])
+def test_model_scale_sees_each_gene_alone(counts):
+    values = make_values(counts=counts).astype(np.float32)
+    expression = Expression.from_adata(make_adata(values))
+    expected = np.log1p(values) if counts else values
+    np.testing.assert_array_equal(expression.on_model_scale().toarray(), expected)
+    some = expression.on_model_scale(np.array([5, 1]))
+    np.testing.assert_array_equal(some.toarray(), expected[:, [5, 1]])

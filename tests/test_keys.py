@@ -1,0 +1,43 @@
+"""The names under which results are stored are part of the interface."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from yoto_sc._keys import DEFAULT_KEY, Keys
+
+
+def test_default_names_are_the_documented_ones():
+    keys = Keys()
+    assert DEFAULT_KEY == "yoto"
+    assert (keys.uns, keys.latent) == ("yoto", "X_yoto")
+    assert (keys.selected, keys.rank, keys.score) == ("yoto_selected", "yoto_rank", "yoto_score")
+    assert keys.prediction("cell_type") == "yoto_cell_type"
+    assert keys.confidence("cell_type") == "yoto_cell_type_confidence"
+
+
+def test_every_name_changes_with_the_key():
+    ours, theirs = (
+        {k.uns, k.latent, k.selected, k.rank, k.score, *k.obs(["a"], ["b"])}
+        for k in (Keys("ours"), Keys("theirs"))
+    )
+    assert len(ours) == len(theirs) == 8
+    assert not ours & theirs
+
+
+def test_obs_lists_all_columns_in_order():
+    assert Keys("k").obs(["a", "b"], ["c"]) == [
+        "k_a",
+        "k_a_confidence",
+        "k_b",
+        "k_b_confidence",
+    ] + ["k_c"]
+    assert Keys("k").obs([], []) == []
+
+
+def test_keys_are_frozen_and_compare_by_value():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Keys().key = "other"
+    assert Keys("a") == Keys("a") != Keys("b")

@@ -1,0 +1,280 @@
+"""A panel is a frozen ranking; everything else is derived from its one table."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from yoto_sc import Panel
+
+ODD_NAMES = [
+    "HLA-DRB1",
+    "a,b",
+    'say "x"',
+    "semi;colon",
+    "Krt5 (mouse)",
+    "RP11-34P13.7",
+    "NA",
+    "nan",
+    "None",
+    "1",
+    "007",
+    "1.50",
+    "-inf",
+    "True",
+    "α-syn",
+    "#hash",
+    "tab\tname",
+    "it's",
+]
+
+
+def make_table(n_genes=6, n_selected=3, **columns):
+    """Genes g0, g1, … in an order unlike their ranks; the last one is no candidate."""
+    rank = np.arange(n_genes, 0, -1)
+    table = {
+        "selected": rank - 1 <= n_selected,
+        "rank": pd.array(rank - 1, dtype="Int64"),
+        "score": np.linspace(0.1, 1, n_genes),
+        "task": "cell_type",
+        "category": [f"type {i}" for i in range(n_genes)],
+    }
+    table["rank"][-1] = pd.NA
+    table["selected"][-1] = False
+    table["score"][-1] = 0
+    return pd.DataFrame({**table, **columns}, index=[f"g{i}" for i in range(n_genes)])
+
+
+def make_adata(n_genes=6, key="yoto", attribution=True, **kwargs):
+    table = make_table(n_genes, **kwargs)
+    adata = ad.AnnData(
+        sp.csr_matrix(np.arange(2 * n_genes, dtype=np.float32).reshape(2, n_genes)),
+        obs=pd.DataFrame(index=["c0", "c1"]),
+        var=pd.DataFrame(index=table.index),
+    )
+    for column in ("selected", "rank", "score"):
+        adata.var[f"{key}_{column}"] = table[column]
+    if attribution:
+        adata.uns[key] = {"attribution": table.loc[table["selected"], ["task", "category"]]}
+    return adata
+
+
+def test_table_has_documented_dtypes():
+    table = Panel(make_table(score=1, selected=np.array([0, 0, 1, 1, 1, 0]))).table
+    assert table.dtypes.astype(str).to_dict() == {
+        "selected": "bool",
+        "rank": "Int64",
+        "score": "float32",
+        "task": "object",
+        "category": "object",
+    }
+
+
+def test_genes_come_in_the_order_of_their_ranks():
+    panel = Panel(make_table(n_genes=6, n_selected=3))
+    assert panel.genes == ["g4", "g3", "g2"]
+    assert panel.n_genes == 3
+
+
+def test_the_input_table_is_neither_changed_nor_shared():
+    table = make_table()
+    before = table.copy(deep=True)
+    panel = Panel(table)
+    table.loc["g4", "selected"] = False
+    assert panel.genes[0] == "g4"
+    panel.table.loc["g3", "selected"] = False
+    assert bool(table.loc["g3", "selected"]) is bool(before.loc["g3", "selected"]) is True
+
+
+def test_panel_is_frozen_and_unhashable():
+    panel = Panel.from_genes(["a"])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        panel.table = make_table()
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(panel)
+
+
+def test_equality_is_by_content():
+    assert Panel(make_table()) == Panel(make_table())
+    assert Panel(make_table()) != Panel(make_table(n_selected=2))
+    assert Panel(make_table()) != Panel(make_table(task="donor"))
+    assert Panel(make_table()) != "panel"
+
+
+def test_prefixes_are_nested():
+    panel = Panel(make_table(n_genes=9, n_selected=4))
+    ranked = ["g7", "g6", "g5", "g4", "g3", "g2", "g1", "g0"]
+    for k in range(1, 9):
+        prefix = panel.prefix(k)
+        assert prefix.genes == ranked[:k]
+        assert prefix.n_genes == k
+        pd.testing.assert_series_equal(prefix.table["rank"], panel.table["rank"])
+    assert panel.n_genes == 4
+
+
+@pytest.mark.parametrize("k", [-1, 0, 6])
+def test_prefix_out_of_range(k):
+    with pytest.raises(ValueError, match=rf"between 1 and the 5 ranked genes, not {k}\."):
+        Panel(make_table(n_genes=6)).prefix(k)
+
+
+def test_from_genes_ranks_in_the_given_order():
+    panel = Panel.from_genes(["z", "a", "m"])
+    assert panel.genes == ["z", "a", "m"]
+    assert panel.table["rank"].tolist() == [1, 2, 3]
+    assert panel.table["score"].is_monotonic_decreasing
+    assert panel.prefix(2).genes == ["z", "a"]
+
+
+def test_subset_is_a_copy_in_the_panels_order():
+    adata = make_adata()
+    panel = Panel.from_adata(adata)
+    subset = panel.subset(adata)
+    assert subset.var_names.tolist() == ["g4", "g3", "g2"]
+    np.testing.assert_array_equal(subset.X.toarray(), [[4, 3, 2], [10, 9, 8]])
+    assert not subset.is_view
+    subset.X.data[:] = 0
+    assert adata.X[0, 4] == 4
+
+
+def test_subset_of_other_data_needs_every_gene():
+    adata = make_adata()[:, ["g4", "g0"]].copy()
+    with pytest.raises(KeyError, match=r"lacks 2 panel genes: \['g3', 'g2'\]"):
+        Panel(make_table()).subset(adata)
+
+
+def test_csv_round_trip(tmp_path):
+    panel = Panel(make_table(score=np.float32([0.1, 1 / 3, 2 / 3, 0.7, 1e-7, 0])))
+    panel.to_csv(tmp_path / "panel.csv")
+    again = Panel.from_csv(tmp_path / "panel.csv")
+    pd.testing.assert_frame_equal(
+        again.table, panel.table[panel.table["selected"]].sort_values("rank"), check_names=False
+    )
+    assert again.genes == panel.genes
+    again.to_csv(tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "panel.csv").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["", "\n", "\r\n"])
+def test_csv_round_trip_of_odd_gene_names(tmp_path, suffix):
+    names = [f"{name}{suffix}x" if suffix else name for name in ODD_NAMES]
+    panel = Panel.from_genes(names)
+    panel.to_csv(str(tmp_path / "panel.csv"))
+    assert Panel.from_csv(str(tmp_path / "panel.csv")).genes == names
+
+
+@pytest.mark.parametrize("column", ["task", "category"])
+@pytest.mark.parametrize("label", ["1", "01", "1.50", "TRUE", "1e3", "NA", "a,b", "α"])
+def test_csv_round_trip_of_odd_labels(tmp_path, column, label):
+    panel = Panel(make_table(**{column: label}))
+    panel.to_csv(tmp_path / "panel.csv")
+    assert Panel.from_csv(tmp_path / "panel.csv").table[column].tolist() == [label] * 3
+
+
+@pytest.mark.parametrize("header", ["", "gene\n", "Genes\n"])
+def test_from_csv_reads_a_plain_list(tmp_path, header):
+    path = tmp_path / "genes.txt"
+    path.write_text(f"{header}CD3D\n\n  MS4A1 \r\nNKG7", encoding="utf-8")
+    assert Panel.from_csv(path).genes == ["CD3D", "MS4A1", "NKG7"]
+
+
+def test_from_csv_reads_files_saved_by_excel(tmp_path):
+    """Excel puts a byte order mark before text."""
+    path = tmp_path / "genes.csv"
+    path.write_text("CD3D\nMS4A1\n", encoding="utf-8-sig")
+    assert Panel.from_csv(path).genes == ["CD3D", "MS4A1"]
+    path.write_text("gene\nCD3D\n", encoding="utf-8-sig")
+    assert Panel.from_csv(path).genes == ["CD3D"]
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_from_csv_refuses_empty_files(tmp_path, text):
+    (tmp_path / "genes.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"genes\.csv holds no gene"):
+        Panel.from_csv(tmp_path / "genes.csv")
+
+
+@pytest.mark.parametrize("header", ["gene", "gene,rank,score,task,category"])
+def test_from_csv_refuses_a_header_without_genes(tmp_path, header):
+    (tmp_path / "genes.csv").write_text(f"{header}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"genes\.csv holds no gene"):
+        Panel.from_csv(tmp_path / "genes.csv")
+
+
+def test_from_csv_refuses_repeated_genes(tmp_path):
+    (tmp_path / "genes.csv").write_text("a\nb\na\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="'a' occurs twice"):
+        Panel.from_csv(tmp_path / "genes.csv")
+
+
+def test_from_csv_refuses_other_tables(tmp_path):
+    (tmp_path / "genes.csv").write_text("gene,weight\na,1\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"\['rank', 'score', 'task', 'category'\] are missing"):
+        Panel.from_csv(tmp_path / "genes.csv")
+
+
+def test_from_adata_reads_what_was_stored():
+    adata = make_adata(key="mine")
+    panel = Panel.from_adata(adata, "mine")
+    expected = make_table()
+    unselected = ~expected["selected"]
+    expected.loc[unselected, ["task", "category"]] = ""
+    pd.testing.assert_frame_equal(
+        panel.table, expected.astype({"score": np.float32}), check_names=False
+    )
+
+
+def test_from_adata_without_attribution():
+    panel = Panel.from_adata(make_adata(attribution=False))
+    assert panel.genes == ["g4", "g3", "g2"]
+    assert set(panel.table["task"]) == {""}
+
+
+def test_from_adata_after_writing_and_reading(tmp_path):
+    adata = make_adata()
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    assert Panel.from_adata(ad.read_h5ad(tmp_path / "a.h5ad")) == Panel.from_adata(adata)
+
+
+def test_from_adata_of_reordered_and_missing_genes():
+    adata = make_adata()[:, ["g2", "g4"]].copy()
+    panel = Panel.from_adata(adata)
+    assert panel.genes == ["g4", "g2"]
+    assert panel.table.loc["g2", "category"] == "type 2"
+
+
+@pytest.mark.parametrize("column", ["selected", "rank", "score"])
+def test_from_adata_without_a_selection(column):
+    adata = make_adata()
+    del adata.var[f"yoto_{column}"]
+    with pytest.raises(KeyError, match=rf"no column 'yoto_{column}'.*key_added='yoto'"):
+        Panel.from_adata(adata)
+
+
+def test_error_missing_columns():
+    with pytest.raises(ValueError, match=r"\['score', 'category'\] are missing"):
+        Panel(make_table().drop(columns=["score", "category"]))
+
+
+def test_error_repeated_gene():
+    with pytest.raises(ValueError, match="'g0' occurs twice"):
+        Panel(pd.concat([make_table(), make_table().iloc[:1]]))
+
+
+def test_error_selected_gene_without_rank():
+    table = make_table()
+    table.loc["g5", "selected"] = True
+    with pytest.raises(ValueError, match="'g5' has no rank"):
+        Panel(table)
+
+
+def test_repr_is_short():
+    text = repr(Panel.from_genes([f"g{i}" for i in range(500)]))
+    assert text.startswith("Panel of 500 genes (of 500): g0, g1")
+    assert text.endswith("…")
+    assert len(text) < 100

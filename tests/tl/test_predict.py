@@ -1,0 +1,260 @@
+"""`tl.predict` needs the panel's genes and nothing else, from any object and any process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from anndata import AnnData
+
+import yoto_sc as yt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    AssertSame = Callable[..., None]
+
+
+@pytest.fixture
+def predicted(adata: AnnData, model: Any) -> AnnData:
+    """The model's own data with predictions from all genes in their order."""
+    yt.tl.predict(adata, model)
+    return adata
+
+
+@pytest.fixture
+def panel_only(make_adata: Callable[..., AnnData], model: Any) -> AnnData:
+    """The same cells with the panel's genes alone, and without labels."""
+    adata = make_adata()
+    return AnnData(
+        adata[:, model.panel().genes].X.copy(),
+        obs=pd.DataFrame(index=adata.obs_names),
+        var=pd.DataFrame(index=model.panel().genes),
+    )
+
+
+def test_writes_predictions_only(
+    make_adata: Callable[..., AnnData], model: Any, state_of: Callable[..., Any]
+) -> None:
+    adata = make_adata()
+    before = state_of(adata)
+    assert yt.tl.predict(adata, model) is None
+    after = state_of(adata)
+    columns = ["task_0", "task_0_confidence", "task_1", "task_1_confidence", "score_0"]
+    expected = {("obs", "column", f"yoto_{column}") for column in columns} | {("obsm", "X_yoto")}
+    assert after.keys() - before.keys() == expected
+    assert {at: after[at] for at in before} == before
+    assert adata.obs["yoto_task_0_confidence"].between(0.25, 1).all()
+
+
+def test_same_as_after_selection(
+    adata: AnnData, selected: AnnData, model_dir: Path, assert_same_predictions: AssertSame
+) -> None:
+    yt.tl.predict(adata, str(model_dir))
+    assert_same_predictions(adata, selected)
+
+
+def test_panel_genes_alone(
+    panel_only: AnnData, predicted: AnnData, model: Any, assert_same_predictions: AssertSame
+) -> None:
+    yt.tl.predict(panel_only, model)
+    assert_same_predictions(panel_only, predicted)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_genes_in_any_order(
+    panel_only: AnnData,
+    predicted: AnnData,
+    model: Any,
+    seed: int,
+    assert_same_predictions: AssertSame,
+) -> None:
+    order = np.random.default_rng(seed).permutation(panel_only.n_vars)
+    shuffled = panel_only[:, order].copy()
+    yt.tl.predict(shuffled, model)
+    assert_same_predictions(shuffled, predicted)
+
+
+def test_genes_the_model_never_saw(
+    panel_only: AnnData, predicted: AnnData, model: Any, assert_same_predictions: AssertSame
+) -> None:
+    noise = np.full((panel_only.n_obs, 3), np.nan)  # not even looked at
+    more = AnnData(
+        np.hstack([noise, panel_only.X.toarray()[:, ::-1]]),
+        obs=panel_only.obs,
+        var=pd.DataFrame(index=["new_1", "new_2", "new_3", *panel_only.var_names[::-1]]),
+    )
+    yt.tl.predict(more, model)
+    assert_same_predictions(more, predicted)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [np.ascontiguousarray, np.asfortranarray, sp.csc_matrix, sp.csr_array],
+    ids=["C", "F", "csc_matrix", "csr_array"],
+)
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_any_format(
+    panel_only: AnnData,
+    predicted: AnnData,
+    model: Any,
+    make: Callable[[np.ndarray], Any],
+    dtype: str,
+    assert_same_predictions: AssertSame,
+) -> None:
+    panel_only.X = make(panel_only.X.toarray().astype(dtype))
+    yt.tl.predict(panel_only, model)
+    assert_same_predictions(panel_only, predicted)
+
+
+def test_another_layer(
+    panel_only: AnnData, predicted: AnnData, model: Any, assert_same_predictions: AssertSame
+) -> None:
+    panel_only.layers["counts"] = panel_only.X
+    panel_only.X = sp.csr_matrix(panel_only.shape, dtype=np.float32)
+    yt.tl.predict(panel_only, model, layer="counts")
+    assert_same_predictions(panel_only, predicted)
+
+
+def test_cells_one_by_one(panel_only: AnnData, predicted: AnnData, model: Any) -> None:
+    some = panel_only[[5, 99]].copy()
+    yt.tl.predict(some, model)
+    assert list(some.obs["yoto_task_0"]) == list(predicted.obs["yoto_task_0"].iloc[[5, 99]])
+    np.testing.assert_allclose(
+        some.obs["yoto_task_0_confidence"],
+        predicted.obs["yoto_task_0_confidence"].iloc[[5, 99]],
+        rtol=1e-5,
+    )
+
+
+def test_many_cells(panel_only: AnnData, predicted: AnnData, model: Any) -> None:
+    many = AnnData(
+        sp.vstack([panel_only.X] * 30, format="csr"),
+        obs=pd.DataFrame(index=[f"c{i}" for i in range(30 * panel_only.n_obs)]),
+        var=panel_only.var,
+    )
+    yt.tl.predict(many, model)
+    assert list(many.obs["yoto_task_0"]) == list(predicted.obs["yoto_task_0"]) * 30
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_best_genes_alone(
+    panel_only: AnnData, adata: AnnData, model: Any, k: int, assert_same_predictions: AssertSame
+) -> None:
+    best = panel_only[:, model.panel(k).genes].copy()
+    yt.tl.predict(best, model, n_genes=k)
+    yt.tl.predict(adata, model, n_genes=k)
+    assert_same_predictions(best, adata)
+    # The genes behind the first k are not read.
+    changed = panel_only.copy()
+    rest = ~changed.var_names.isin(model.panel(k).genes)
+    counts = changed.X.toarray()
+    counts[:, rest] += 5
+    changed.X = counts
+    yt.tl.predict(changed, model, n_genes=k)
+    assert_same_predictions(changed, best)
+
+
+def test_fewer_genes_tell_less(predicted: AnnData, adata: AnnData, model: Any) -> None:
+    other = adata.copy()
+    yt.tl.predict(other, model, n_genes=1)
+    assert not np.array_equal(other.obsm["X_yoto"], predicted.obsm["X_yoto"])
+    # From one gene, only as many different predictions as it has values.
+    values = np.unique(other[:, model.panel(1).genes].X.toarray())
+    assert len(np.unique(other.obs["yoto_task_0_confidence"])) <= len(values)
+
+
+def test_cells_that_express_nothing(panel_only: AnnData, model: Any) -> None:
+    panel_only.X = np.zeros(panel_only.shape, dtype=np.float32)
+    yt.tl.predict(panel_only, model)
+    assert panel_only.obs["yoto_task_0_confidence"].nunique() == 1
+    assert np.isfinite(panel_only.obsm["X_yoto"]).all()
+
+
+def test_one_cell(panel_only: AnnData, model: Any) -> None:
+    cell = panel_only[:1].copy()
+    yt.tl.predict(cell, model)
+    assert cell.obs["yoto_task_0"].notna().all()
+
+
+def test_model_of_normalised_data_takes_whole_numbers(
+    make_adata: Callable[..., AnnData], train: Callable[..., Any]
+) -> None:
+    adata = make_adata()
+    adata.X = adata.X / 2
+    model = train(adata.copy(), train_kwargs={"max_steps": 3})
+    one_cell = adata[[int(np.argmax((adata.X.toarray() % 1).sum(axis=1) == 0))]].copy()
+    whole = adata.copy()
+    yt.tl.predict(whole, model)
+    # Cells whose values happen to be integers are on the same scale.
+    yt.tl.predict(one_cell, model)
+    np.testing.assert_allclose(
+        one_cell.obsm["X_yoto"], whole[one_cell.obs_names].obsm["X_yoto"], rtol=1e-5, atol=1e-6
+    )
+
+
+def test_labels_of_the_query_do_not_matter(
+    panel_only: AnnData, predicted: AnnData, model: Any, assert_same_predictions: AssertSame
+) -> None:
+    panel_only.obs["task_0"] = "a type never seen"
+    panel_only.obs["score_0"] = "no number"
+    yt.tl.predict(panel_only, model)
+    assert_same_predictions(panel_only, predicted)
+    assert set(panel_only.obs["task_0"]) == {"a type never seen"}
+
+
+def test_key_added_and_copy(
+    panel_only: AnnData, predicted: AnnData, model: Any, state_of: Callable[..., Any]
+) -> None:
+    before = state_of(panel_only)
+    result = yt.tl.predict(panel_only, model, key_added="new", copy=True)
+    assert state_of(panel_only) == before
+    assert "X_new" in result.obsm
+    assert not [column for column in result.obs if column.startswith("yoto")]
+    assert list(result.obs["new_task_1"]) == list(predicted.obs["yoto_task_1"])
+
+
+@pytest.mark.parametrize("as_string", [True, False])
+def test_model_in_memory_and_saved(
+    panel_only: AnnData,
+    predicted: AnnData,
+    model: Any,
+    tmp_path: Path,
+    as_string: bool,
+    assert_same_predictions: AssertSame,
+) -> None:
+    model.save(tmp_path / "model")
+    path = tmp_path / "model"
+    yt.tl.predict(panel_only, str(path) if as_string else path)
+    assert_same_predictions(panel_only, predicted)
+
+
+def test_another_process(
+    adata: AnnData, elsewhere: Any, model_dir: Path, assert_same_predictions: AssertSame
+) -> None:
+    yt.tl.predict(adata, model_dir)
+    assert_same_predictions(elsewhere.predicted, adata)
+
+
+def test_prediction_is_repeatable(
+    make_adata: Callable[..., AnnData],
+    predicted: AnnData,
+    model: Any,
+    assert_same_predictions: Any,
+) -> None:
+    again = make_adata()
+    yt.tl.predict(again, model)
+    assert_same_predictions(again, predicted)
+
+
+def test_raw_counts_serve_a_scaled_query(
+    panel_only: AnnData, predicted: AnnData, model: Any, assert_same_predictions: AssertSame
+) -> None:
+    panel_only.raw = panel_only.copy()
+    panel_only.X = panel_only.X.toarray() - 1
+    yt.tl.predict(panel_only, model)
+    assert_same_predictions(panel_only, predicted)
