@@ -301,3 +301,12 @@ def test_error_useless_numbers(values, message):
 def test_error_text_is_no_number(values):
     with pytest.raises(TypeError, match=r"'y' in `continuous_keys` must hold numbers"):
         continuous(values)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_order_of_categories_is_kept(ordered):
+    column = pd.Series(pd.Categorical(list("cabcab"), categories=list("cab"), ordered=ordered))
+    task, _ = categorical(column)
+    decoded = Task.from_dict(task.to_dict()).decode(np.array([0, 2]))
+    assert decoded.ordered == ordered
+    assert list(decoded.categories) == list("cab")

@@ -6,7 +6,7 @@ import difflib
 import fnmatch
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from os import PathLike
@@ -155,6 +155,23 @@ def check_written_keys(
                 f"The result column obs[{column!r}] would overwrite a label or another result. "
                 f"Choose another key_added than {keys.key!r}, or rename the label's column."
             )
+
+
+def check_not_foreign(uns: Mapping[str, Any], keys: Keys) -> None:
+    """Refuse a name under which something else than a selection is stored already.
+
+    Raises
+    ------
+    ValueError
+        ``uns`` has an entry of that name that no selection wrote.
+    """
+    entry = uns.get(keys.uns)
+    params = entry.get("params") if isinstance(entry, Mapping) else None
+    if entry is not None and "yoto_sc_version" not in (params or {}):
+        raise ValueError(
+            f"key_added={keys.key!r} would overwrite adata.uns[{keys.uns!r}], which holds "
+            "something else. Choose another key_added."
+        )
 
 
 def resolve_genes(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -33,11 +33,14 @@ class Task:
         ``"categorical"`` (classification) or ``"continuous"`` (regression).
     categories
         The classes that were observed, in the column's own order. Empty for a continuous task.
+    ordered
+        Whether the column says that this order means something.
     """
 
     name: str
     kind: Kind
     categories: tuple[Category, ...] = ()
+    ordered: bool = False
 
     @classmethod
     def from_obs(
@@ -76,7 +79,7 @@ class Task:
         labels = _as_categorical(obs[name], unlabeled)
         _check_categorical(labels, name)
         categories = labels.remove_unused_categories().categories
-        return cls(name, kind, tuple(_plain(category) for category in categories))
+        return cls(name, kind, tuple(_plain(c) for c in categories), bool(labels.ordered))
 
     @property
     def n_outputs(self) -> int:
@@ -113,7 +116,7 @@ class Task:
         if self.kind != "categorical":
             raise TypeError(f"Task {self.name!r} is continuous and has no categories to decode.")
         categories: Any = pd.Index(self.categories)
-        return pd.Categorical.from_codes(codes, categories=categories)
+        return pd.Categorical.from_codes(codes, categories=categories, ordered=self.ordered)
 
     def observed(self, encoded: NDArray[Any]) -> NDArray[np.bool_]:
         """Which entries of an encoded column, of shape ``(n_obs,)``, hold a label."""
@@ -123,7 +126,7 @@ class Task:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types for JSON; `from_dict` is its inverse."""
-        return {"name": self.name, "kind": self.kind, "categories": list(self.categories)}
+        return {**asdict(self), "categories": list(self.categories)}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Task:
@@ -132,7 +135,7 @@ class Task:
             raise ValueError(
                 f"Unknown kind of task {record['kind']!r}; allowed: {get_args(Kind)}."
             )
-        return cls(record["name"], record["kind"], tuple(record["categories"]))
+        return cls(**{**record, "categories": tuple(record["categories"])})
 
 
 def tasks_from_obs(

@@ -568,3 +568,17 @@ def test_damaged_model(
     before = state_of(adata)
     refuse(lambda: yt.tl.predict(adata, directory), error, says)
     assert state_of(adata) == before
+
+
+def test_foreign_results_are_not_overwritten(make_adata):
+    adata = make_adata()
+    adata.uns["pca"] = {"variance": np.ones(3)}
+    with pytest.raises(ValueError, match="key_added='pca' would overwrite.*another key_added"):
+        yt.tl.select(adata, 3, categorical_keys="task_0", key_added="pca")
+
+
+def test_own_results_are_overwritten(make_adata):
+    adata = make_adata()
+    for n_genes in (3, 4):
+        yt.tl.select(adata, n_genes, categorical_keys="task_0", max_steps=2, progress_bar=False)
+        assert adata.var["yoto_selected"].sum() == n_genes

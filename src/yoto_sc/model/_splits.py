@@ -139,9 +139,9 @@ def _whole_groups(
     chosen = next(learnable, None)
     if chosen is None:
         raise ValueError(
-            f"Whichever group of split_key={groups.name!r} is held out, some task keeps fewer than "
-            "two classes or values to learn from. Label cells of more groups, or pass None to "
-            "hold out cells."
+            f"Whichever group of split_key={groups.name!r} is held out, some task keeps fewer "
+            "than two classes or values to learn from. Label cells of more groups, or pass None "
+            "to hold out cells."
         )
     return chosen
 

@@ -14,6 +14,7 @@ from yoto_sc._checks import (
     check_integer,
     check_n_genes,
     check_new_directory,
+    check_not_foreign,
     check_split_key,
     check_task_keys,
     check_written_keys,
@@ -161,6 +162,7 @@ def select(
     check_task_keys(adata.obs, categorical_keys, continuous_keys)
     check_split_key(adata.obs, split_key)
     check_written_keys(keys, categorical_keys, continuous_keys, split_key)
+    check_not_foreign(adata.uns, keys)
     check_n_genes(n_genes, resolve_genes(adata.var, include, exclude, candidates))
     check_integer(random_state, "random_state", minimum=0)
     tasks_from_obs(adata.obs, categorical_keys, continuous_keys, unlabeled)
