@@ -27,7 +27,7 @@ export MPLBACKEND := agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test lint docs demo tutorials clean
+.PHONY: help setup test lint docs demo pictures tutorials clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ docs: $(STAMP) ## build the documentation into docs/_build/html; a warning is an
 
 demo: $(STAMP) ## choose a panel on a small real data set; results in demo/
 	$(BIN)/python tutorials/demo.py --out demo
+
+pictures: demo ## renew the pictures in README and documentation from the demo
+	cp demo/dotplot.png demo/path.png demo/selected_genes.png docs/_static/
 
 # Figures as a notebook shows them; agg would warn at every plt.show().
 tutorials: export MPLBACKEND := module://matplotlib_inline.backend_inline

@@ -108,6 +108,7 @@ def planted(
         ``obs["score_0"]``, ``obs["score_1"]``, ... : float32
             Continuous tasks, in standard deviations; ``NaN`` where missing.
         ``obs["donor"]`` : categorical
+            Donors, ``"donor_0"``, ..., each with a mild shift of its own.
         ``var["informative"]`` : bool
             The best panel of size `n_informative`.
         ``var["task"]`` : str
