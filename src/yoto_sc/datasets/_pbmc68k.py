@@ -25,13 +25,13 @@ def pbmc68k() -> ad.AnnData:
     AnnData
         Has the following fields:
 
-        ``X`` : :class:`scipy.sparse.csr_matrix`, float32, shape (700, 765)
+        X : :class:`scipy.sparse.csr_matrix`, float32, shape (700, 765)
             Log-normalised expression, not negative.
-        ``obs["bulk_labels"]`` : categorical
+        obs["bulk_labels"] : categorical
             10 cell types, by correlation with bulk expression of purified cells.
         ``obs["phase"]``, ``obs["S_score"]``, ``obs["G2M_score"]``
             Cell cycle: phase (categorical) and the scores it was derived from.
-        ``obs["louvain"]`` : categorical
+        obs["louvain"] : categorical
             11 clusters.
         ``obs["n_genes"]``, ``obs["percent_mito"]``, ``obs["n_counts"]``
             Quality control, over all genes.

@@ -101,21 +101,21 @@ def planted(
     AnnData
         Sets the following fields:
 
-        ``X`` : :class:`scipy.sparse.csr_matrix`, float32, shape (n_obs, n_vars)
+        X : :class:`scipy.sparse.csr_matrix`, float32, shape (n_obs, n_vars)
             Integer counts, about 10 % of them not zero.
-        ``obs["task_0"]``, ``obs["task_1"]``, ... : categorical
+        obs["task_0"], obs["task_1"], ... : categorical
             Classes ``"class_0"``, ``"class_1"``, ...; ``NaN`` where missing.
-        ``obs["score_0"]``, ``obs["score_1"]``, ... : float32
+        obs["score_0"], obs["score_1"], ... : float32
             Continuous tasks, in standard deviations; ``NaN`` where missing.
-        ``obs["donor"]`` : categorical
+        obs["donor"] : categorical
             Donors, ``"donor_0"``, ..., each with a mild shift of its own.
-        ``var["informative"]`` : bool
+        var["informative"] : bool
             The best panel of size `n_informative`.
-        ``var["task"]`` : str
+        var["task"] : str
             The task that an informative or redundant gene serves, ``""`` for the other genes.
-        ``var["redundant_with"]`` : str
+        var["redundant_with"] : str
             Var name of the informative gene that a redundant gene copies, else ``""``.
-        ``uns["planted"]`` : dict
+        uns["planted"] : dict
             The arguments.
 
     Raises

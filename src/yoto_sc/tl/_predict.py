@@ -49,11 +49,11 @@ def predict(
     -------
     `None`, or the changed copy if `copy`. Sets the following fields (for the default key):
 
-    ``adata.obs["yoto_<key>"]`` : categorical or float32
+    adata.obs["yoto_<key>"] : categorical or float32
         Prediction of the task.
-    ``adata.obs["yoto_<key>_confidence"]`` : float32
+    adata.obs["yoto_<key>_confidence"] : float32
         Probability of the predicted class, for categorical tasks.
-    ``adata.obsm["X_yoto"]`` : float32, shape ``(n_obs, n_latent)``
+    adata.obsm["X_yoto"] : float32, shape ``(n_obs, n_latent)``
         Shared representation.
 
     Raises

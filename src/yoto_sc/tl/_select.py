@@ -113,21 +113,21 @@ def select(
     -------
     `None`, or the changed copy if `copy`. Sets the following fields (for the default key):
 
-    ``adata.var["yoto_selected"]`` : bool
+    adata.var["yoto_selected"] : bool
         The gene is in the panel.
-    ``adata.var["yoto_rank"]`` : Int64
+    adata.var["yoto_rank"] : Int64
         1 is the most important gene; NA for genes that were no candidates. The panel of any
         size k is ``rank <= k``.
-    ``adata.var["yoto_score"]`` : float32
+    adata.var["yoto_score"] : float32
         How long the gene lasted while the panel shrank: 1 for the last one, 0 for genes that
         were no candidates.
-    ``adata.obs["yoto_<key>"]`` : categorical or float32
+    adata.obs["yoto_<key>"] : categorical or float32
         Prediction of the task for every cell, from the panel genes alone.
-    ``adata.obs["yoto_<key>_confidence"]`` : float32
+    adata.obs["yoto_<key>_confidence"] : float32
         Probability of the predicted class, for categorical tasks.
-    ``adata.obsm["X_yoto"]`` : float32, shape ``(n_obs, n_latent)``
+    adata.obsm["X_yoto"] : float32, shape ``(n_obs, n_latent)``
         Shared representation, from the panel genes alone.
-    ``adata.uns["yoto"]`` : dict
+    adata.uns["yoto"] : dict
         ``params``; tables ``tasks``, ``metrics`` (held-out scores), ``path`` (held-out score of
         each task along panel sizes), ``history``, ``confusion`` (held-out cells by class) and
         ``attribution`` (the task and class that each gene serves most).
