@@ -148,6 +148,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     adata = anndata.read_h5ad(args.data)
+    torch.set_num_threads(1)  # as in tl.select
     framework, bare = [], []
     for _ in range(args.repeats):
         recorder = select(adata, args.label, args.n_genes)

@@ -369,7 +369,7 @@ class YOTO(BaseModelClass):
 
     @property
     def history(self) -> pd.DataFrame:
-        """After every epoch: step, n_genes, train_loss, validation_loss."""
+        """After every epoch: step, n_genes, train_loss, validation_loss, validation_score."""
         return self.selection.history
 
     def panel(self, k: int | None = None) -> Panel:

@@ -12,6 +12,7 @@ from yoto_sc._panel import Panel
 from yoto_sc.metrics import classification_scores, confusion_counts, regression_scores
 from yoto_sc.model._fields import task_key
 from yoto_sc.model._module import X_KEY
+from yoto_sc.model._scores import PATH_METRIC, mean_score, task_scores
 from yoto_sc.model._selection import Selection
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
     Predictions = Sequence[NDArray[Any]]
 
-PATH_METRIC = {"categorical": "macro_f1", "continuous": "r2"}
-"""The score that stands for a task of each kind along the path."""
 _N_PATH_SIZES = 20
 _N_BOOTSTRAPS = 200
 _ATTRIBUTION_CELLS = 2000
@@ -122,13 +121,6 @@ def path_table(
     )
 
 
-def task_scores(task: Task, labels: NDArray[Any], prediction: NDArray[Any]) -> dict[str, float]:
-    """Score one task; see :mod:`yoto_sc.metrics`."""
-    if task.kind == "categorical":
-        return classification_scores(labels, prediction)
-    return regression_scores(labels, prediction)
-
-
 def metrics_table(
     tasks: Sequence[Task], labels: Predictions, predictions: Predictions
 ) -> pd.DataFrame:
@@ -202,22 +194,20 @@ def choose_size(
     """
 
     def score(size: int, cells: NDArray[np.intp]) -> float:
-        values = [
-            task_scores(task, observed[cells], prediction[cells])[PATH_METRIC[task.kind]]
-            for task, observed, prediction in zip(tasks, labels, predictions[size], strict=True)
-        ]
-        defined = [value for value in values if np.isfinite(value)]
-        return float(np.mean(defined)) if defined else -np.inf
+        return mean_score(
+            tasks, [array[cells] for array in labels], [p[cells] for p in predictions[size]]
+        )
 
     n_cells = len(labels[0])
     scores = {size: score(size, np.arange(n_cells)) for size in sorted(predictions)}
-    best = max(scores, key=lambda size: scores[size])
-    if not np.isfinite(scores[best]):
+    judged = [size for size, value in scores.items() if np.isfinite(value)]
+    if not judged:
         return max(scores)
+    best = max(judged, key=lambda size: scores[size])
     samples = [score(best, rng.integers(n_cells, size=n_cells)) for _ in range(_N_BOOTSTRAPS)]
     defined = [value for value in samples if np.isfinite(value)]
     error = float(np.std(defined)) if defined else 0.0
-    return next(size for size, value in scores.items() if value >= scores[best] - error)
+    return next(size for size in judged if scores[size] >= scores[best] - error)
 
 
 @torch.inference_mode()

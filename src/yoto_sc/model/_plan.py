@@ -11,6 +11,8 @@ import pandas as pd
 import torch
 from lightning.pytorch import LightningModule
 
+from yoto_sc.model._module import X_KEY
+from yoto_sc.model._scores import mean_score
 from yoto_sc.nn import narrow
 from yoto_sc.select import stepwise_order
 
@@ -116,13 +118,13 @@ class SelectionTrainingPlan(LightningModule):
             name: p for name, p in module.named_parameters() if name != "selector.scores"
         }
         self._epoch_loss = torch.zeros(())
-        self._validation_loss = np.nan
-        self._history: list[tuple[int, int, float, float]] = []
+        self._validation = (np.nan, np.nan)
+        self._history: list[tuple[int, int, float, float, float]] = []
 
     @property
     def history(self) -> pd.DataFrame:
-        """One row for each epoch: step, n_genes, train_loss, validation_loss."""
-        columns = ["step", "n_genes", "train_loss", "validation_loss"]
+        """One row for each epoch: step, n_genes, and losses and score at its end."""
+        columns = ["step", "n_genes", "train_loss", "validation_loss", "validation_score"]
         return pd.DataFrame(self._history, columns=columns)
 
     @property
@@ -226,21 +228,24 @@ class SelectionTrainingPlan(LightningModule):
         train_loss = self._epoch_loss / n_steps
         self.log("train_loss", train_loss)
         self.log("n_genes", float(self.size))
-        self._history.append((self._step, self.size, float(train_loss), self._validation_loss))
+        self._history.append((self._step, self.size, float(train_loss), *self._validation))
 
     def validation_step(self, batch: Tensors, batch_idx: int) -> None:
-        """Log the held-out loss at the current panel size, and keep the predictions."""
+        """Log held-out loss and score at the current panel size, and keep the predictions."""
         mask = self._validation_mask()
-        encoded = self.module.inference(batch["X"], mask, self._network)
+        encoded = self.module.inference(batch[X_KEY], mask, self._network)
         outputs = self.module.generative(**encoded)
         loss = self.module.loss(batch, encoded, outputs).loss
-        self.log("validation_loss", loss, batch_size=len(batch["X"]))
-        self._validation_loss = float(loss)
         predictions = [
             head.predict(output).cpu().numpy()
             for head, output in zip(self.module.heads, outputs.values(), strict=True)
         ]
         self.snapshots.append(Snapshot(self.size, predictions))
+        labels = [batch[key].cpu().numpy() for key in outputs]
+        score = mean_score(self.module.tasks, labels, predictions)
+        self._validation = (float(loss), score)
+        self.log("validation_loss", loss, batch_size=len(batch[X_KEY]))
+        self.log("validation_score", score, batch_size=len(batch[X_KEY]))
 
     def _validation_mask(self) -> torch.Tensor:
         if self._is_selecting:

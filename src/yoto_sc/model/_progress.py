@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class SelectionProgress(Callback):
-    """A bar over all steps that shows the panel size, the loss and the held-out loss.
+    """A bar over all steps that shows the panel size, the loss and the held-out score.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class SelectionProgress(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Move the bar by an epoch."""
         shown = {"genes": str(self._plan.size)}
-        for name, metric in (("loss", "train_loss"), ("held-out loss", "validation_loss")):
+        for name, metric in (("loss", "train_loss"), ("held-out score", "validation_score")):
             if metric in trainer.callback_metrics:
                 shown[name] = f"{float(trainer.callback_metrics[metric]):.3f}"
         self._bar.set_postfix(shown, refresh=False)

@@ -35,7 +35,8 @@ class Selection:
     path
         Held-out score by ``n_genes`` and ``task``, with the name of the ``metric``.
     history
-        One row for each epoch: ``step``, ``n_genes``, ``train_loss``, ``validation_loss``.
+        One row for each epoch: ``step``, ``n_genes``, ``train_loss``, ``validation_loss`` and
+        ``validation_score``.
     confusion
         Number of held-out cells by ``task``, ``observed`` and ``predicted`` class.
     attribution
