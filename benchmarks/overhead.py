@@ -105,13 +105,13 @@ def bare_loop(recorder: Recorder, module: YOTOModule) -> float:
                 values = values[:, kept].contiguous()
             mask = module.selector(size, annealing.temperature_at(progress))
             total = loss(draw(others), mask.detach(), "linear")
-            module.eval()
+            module.encoder.eval()
             for parameter in weights:
                 parameter.requires_grad_(False)
             total = total + loss(draw(own), mask, "linear")
             for parameter in weights:
                 parameter.requires_grad_(True)
-            module.train()
+            module.encoder.train()
         else:
             if not refining:
                 kept = module.selector.order()[: annealing.n_genes]

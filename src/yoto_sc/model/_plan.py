@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from yoto_sc.select import stepwise_order
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from lightning.pytorch.core.optimizer import LightningOptimizer
     from numpy.typing import NDArray
 
     from yoto_sc.model._data import SelectionData
@@ -99,6 +100,7 @@ class SelectionTrainingPlan(LightningModule):
         full_panel_share: float = 0.5,
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False  # its bookkeeping is a tenth of steps this short
         self.module = module
         self.annealing = annealing
         self.lr = lr
@@ -118,7 +120,7 @@ class SelectionTrainingPlan(LightningModule):
             name: p for name, p in module.named_parameters() if name != "selector.scores"
         }
         self._epoch_loss = torch.zeros(())
-        self._validation = (np.nan, np.nan)
+        self._validation = (np.nan, np.nan)  # loss and score
         self._history: list[tuple[int, int, float, float, float]] = []
 
     @property
@@ -188,6 +190,7 @@ class SelectionTrainingPlan(LightningModule):
             self._finish_selection()
         self._data.cross_fit = self._is_selecting and self.module.n_members > 1
         self._epoch_loss = torch.zeros((), device=self.device)
+        self._validation = (np.nan, np.nan)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the learning rate of the weights."""
@@ -196,8 +199,8 @@ class SelectionTrainingPlan(LightningModule):
         for group in self._optimizer.param_groups[:2]:
             group["lr"] = self.lr * factor
 
-    def training_step(self, batch: dict[str, Tensors], batch_idx: int) -> torch.Tensor:
-        """Return the loss of the weights, plus that of the scores on cells of their own."""
+    def training_step(self, batch: dict[str, Tensors], batch_idx: int) -> None:
+        """Take a step: the weights on their cells, and the scores on cells of their own."""
         if not self._is_selecting:
             loss = self._loss(batch["weights"], self._random_prefixes())
             self._epoch_loss += loss.detach()
@@ -211,12 +214,15 @@ class SelectionTrainingPlan(LightningModule):
             loss = self._loss(batch["weights"], mask.detach() if cross_fit else mask)
             self._epoch_loss += loss.detach()
             if cross_fit:
-                self.module.eval()
+                self.module.encoder.eval()  # no dropout where nothing is fitted
                 with _frozen(self._weights.values()):
                     loss = loss + self._loss(batch["scores"], mask)
-                self.module.train()
+                self.module.encoder.train()
         self._step += 1
-        return loss
+        optimizer = cast("LightningOptimizer", self.optimizers())
+        optimizer.zero_grad()
+        loss.backward()  # full precision: there is nothing for Lightning to scale
+        optimizer.step()
 
     def on_train_end(self) -> None:
         """Leave the panel, in the order of its ranks, however short the training was."""

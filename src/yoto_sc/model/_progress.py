@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from lightning.pytorch.callbacks import Callback
 from tqdm.auto import tqdm
 
@@ -30,17 +31,13 @@ class SelectionProgress(Callback):
         """Show the bar."""
         self._bar = tqdm(total=self._plan.n_total_steps, desc="Selecting genes", unit="step")
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Move the bar by an epoch."""
-        shown = {"genes": str(self._plan.size)}
-        for name, metric in (("loss", "train_loss"), ("held-out score", "validation_score")):
-            if metric in trainer.callback_metrics:
-                shown[name] = f"{float(trainer.callback_metrics[metric]):.3f}"
-        self._bar.set_postfix(shown, refresh=False)
-        self._bar.update(pl_module.global_step - self._bar.n)
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Move the bar by the epoch that is over."""
+        self._update()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the bar."""
+        """Move the bar to its end and close it."""
+        self._update()
         self._bar.close()
 
     def on_exception(
@@ -49,3 +46,13 @@ class SelectionProgress(Callback):
         """Close the bar where it stands."""
         if self._bar is not None:
             self._bar.close()
+
+    def _update(self) -> None:
+        if self._plan.history.empty:
+            return
+        epoch = self._plan.history.iloc[-1]
+        shown = {"genes": f"{epoch['n_genes']:.0f}", "loss": f"{epoch['train_loss']:.3f}"}
+        if np.isfinite(epoch["validation_score"]):
+            shown["held-out score"] = f"{epoch['validation_score']:.3f}"
+        self._bar.set_postfix(shown, refresh=False)
+        self._bar.update(int(epoch["step"]) - self._bar.n)

@@ -73,7 +73,7 @@ def run(plan: SelectionTrainingPlan, data: SelectionData, **trainer_kwargs: Any)
         "deterministic": True,
         "check_val_every_n_epoch": 1,
         "enable_progress_bar": False,
-        "log_every_n_steps": 1,
+        "log_every_n_steps": data.n_steps,
     }
     with _quiet_lightning(), _sigint_restored(), warnings.catch_warnings():
         # Lightning's own use of a torch function that torch has deprecated.
