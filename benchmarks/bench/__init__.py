@@ -1,0 +1,1 @@
+"""What the runner is made of: data sets, splits, measurement of one selection, and its scores."""

@@ -1,0 +1,81 @@
+"""Competitors, each run in its own environment as a child process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scanpy as sc
+
+from methods.base import Fitted
+from methods.combine import round_robin
+
+if TYPE_CHECKING:
+    from methods.base import Training
+
+_ROOT = Path(__file__).parents[2]
+_N_VARIABLE = 1000
+
+
+def fit(training: Training, k: int, seed: int, *, name: str) -> Fitted:
+    """Select `k` genes; of several tasks, each task's in turn.
+
+    Preparing and exchanging the data is not charged to the competitor. Continuous tasks, which
+    none of them has, are left out.
+    """
+    python = _ROOT / f".cache/competitors/{name}/bin/python"
+    if not python.exists():
+        raise FileNotFoundError(f"{name} is not installed; see benchmarks/competitors/install.sh")
+    lists, costs = [], []
+    for key in training.categorical:
+        genes, cost = _run(python, name, _exchanged(training, key), k, seed)
+        lists.append(genes)
+        costs.append(cost)
+    cost = {part: sum(c[part] for c in costs) for part in ("seconds", "cpu_seconds")}
+    return Fitted(
+        round_robin(lists, k), cost={**cost, "megabytes": max(c["megabytes"] for c in costs)}
+    )
+
+
+def _exchanged(training: Training, key: str) -> ad.AnnData:
+    cells = training.labelled(key)
+    normalized = training.normalized[cells]
+    labels = pd.Categorical(normalized.obs[key].astype(str))
+    adata = ad.AnnData(
+        normalized.X.copy(),
+        obs=pd.DataFrame({"label": labels}, index=normalized.obs_names),
+        var=pd.DataFrame(index=normalized.var_names),
+    )
+    expressed = np.asarray(adata.X.getnnz(axis=0) > 0)
+    adata = adata[:, expressed].copy()
+    n_variable = min(_N_VARIABLE, adata.n_vars)
+    table = sc.pp.highly_variable_genes(adata, n_top_genes=n_variable, inplace=False)
+    adata.var["highly_variable"] = table["highly_variable"].to_numpy()
+    return adata
+
+
+def _run(
+    python: Path, name: str, adata: ad.AnnData, k: int, seed: int
+) -> tuple[list[str], dict[str, float]]:
+    adapter = _ROOT / f"benchmarks/competitors/adapt_{name}.py"
+    with tempfile.TemporaryDirectory() as folder:
+        adata.write_h5ad(Path(folder) / "train.h5ad")
+        request = {"k": k, "seed": seed}
+        (Path(folder) / "request.json").write_text(json.dumps(request))
+        done = subprocess.run(
+            [python, adapter, folder], cwd=folder, capture_output=True, text=True, check=False
+        )
+        if done.returncode == -signal.SIGXCPU:
+            raise TimeoutError("used up the CPU time that is allowed")
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or ["no message"]
+            raise RuntimeError(f"exit code {done.returncode}: {lines[-1]}")
+        result = json.loads((Path(folder) / "result.json").read_text())
+    return result["genes"], result["cost"]
