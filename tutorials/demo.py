@@ -1,8 +1,8 @@
 """Select 32 genes on the bundled blood cells, and write what a user would look at.
 
 Three questions are asked of 700 cells at once: the cell type, the phase of the cell cycle and its
-S score. A fifth of the labels is hidden from the selection; the scores are taken on exactly these
-labels, next to a panel of Wilcoxon markers of the same size that saw the same cells.
+S score. A fifth of the cells has its labels hidden from the selection; the scores are taken on
+these cells, next to a panel of Wilcoxon markers of the same size that saw the same labels.
 """
 
 from __future__ import annotations
@@ -31,11 +31,10 @@ HIDDEN_SHARE = 0.2
 
 
 def hide_labels(adata: AnnData, rng: np.random.Generator) -> pd.DataFrame:
-    """Blank a share of each task's labels in place; return the true ones."""
+    """Blank all labels of a share of the cells in place; return the true ones."""
     truth = adata.obs[CATEGORICAL + CONTINUOUS].copy()
-    for key in truth:
-        hidden = rng.permutation(adata.n_obs) < HIDDEN_SHARE * adata.n_obs
-        adata.obs.loc[hidden, key] = np.nan
+    hidden = rng.permutation(adata.n_obs) < HIDDEN_SHARE * adata.n_obs
+    adata.obs.loc[hidden, truth.columns] = np.nan
     return truth
 
 
@@ -133,7 +132,7 @@ def main(directory: Path) -> None:
 
     print(f"\nThe panel of {panel.n_genes} genes, most important first:")
     print(", ".join(panel.genes))
-    print(f"\nScores on the {HIDDEN_SHARE:.0%} of labels that nobody was shown:")
+    print(f"\nScores on the {HIDDEN_SHARE:.0%} of cells whose labels nobody was shown:")
     print(scores.round(3).to_string())
     print("\nWhat tl.select measured itself, on cells it held out:")
     print(adata.uns["yoto"]["metrics"][["n_cells", "macro_f1", "r2"]].round(3).to_string())

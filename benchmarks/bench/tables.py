@@ -19,12 +19,7 @@ _SCORE_NAMES = {"logistic_macro_f1": "Macro-F1", "ridge_r2": "R²"}
 _CLEAR = 0.01
 """Smaller differences are a draw."""
 
-# Sphinx need not find the page in a table of contents.
-_HEAD = """---
-orphan: true
----
-
-# Benchmark
+_HEAD = """# Benchmark
 
 Made by `benchmarks/report.py` from `benchmarks/results/results.csv`; `benchmarks/README.md` says
 how to run it again, and what is not measured. Panels are selected on training cells. Scores are

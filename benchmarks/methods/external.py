@@ -74,6 +74,8 @@ def _run(
         )
         if done.returncode == -signal.SIGXCPU:
             raise TimeoutError("used up the CPU time that is allowed")
+        if done.returncode < 0:
+            raise RuntimeError(f"ended by {signal.Signals(-done.returncode).name}")
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no message"]
             raise RuntimeError(f"exit code {done.returncode}: {lines[-1]}")

@@ -149,6 +149,10 @@ def check_written_keys(
         raise TypeError(f"key_added must be a non-empty string, not {keys.key!r}.")
     written = keys.obs(categorical_keys, continuous_keys)
     inputs = {*categorical_keys, *continuous_keys, split_key}
+    if split_key in {*categorical_keys, *continuous_keys}:
+        raise ValueError(
+            f"split_key={split_key!r} is also a task; groups that are held out cannot be learned."
+        )
     for column in written:
         if column in inputs or written.count(column) > 1:
             raise ValueError(
@@ -157,21 +161,55 @@ def check_written_keys(
             )
 
 
-def check_not_foreign(uns: Mapping[str, Any], keys: Keys) -> None:
-    """Refuse a name under which something else than a selection is stored already.
+def check_not_foreign(
+    adata: AnnData,
+    keys: Keys,
+    categorical_keys: Sequence[str],
+    continuous_keys: Sequence[str],
+    candidates: object = None,
+) -> None:
+    """Refuse names under which something else than an earlier selection is stored already.
 
     Raises
     ------
     ValueError
-        ``uns`` has an entry of that name that no selection wrote.
+        A result would overwrite an entry that no selection under this key wrote.
     """
-    entry = uns.get(keys.uns)
-    params = entry.get("params") if isinstance(entry, Mapping) else None
-    if entry is not None and "yoto_sc_version" not in (params or {}):
+    var = {keys.selected, keys.rank, keys.score}
+    if isinstance(candidates, str) and candidates in var:
         raise ValueError(
-            f"key_added={keys.key!r} would overwrite adata.uns[{keys.uns!r}], which holds "
-            "something else. Choose another key_added."
+            f"candidates={candidates!r} would be overwritten by the result. Choose another "
+            f"key_added than {keys.key!r}."
         )
+    entry = adata.uns.get(keys.uns)
+    params = entry.get("params") if isinstance(entry, Mapping) else None
+    if "yoto_sc_version" in (params or {}):
+        return
+    obs = set(keys.obs(categorical_keys, continuous_keys))
+    taken = [
+        *(f"uns[{key!r}]" for key in {keys.uns} & adata.uns.keys()),
+        *(f"obsm[{key!r}]" for key in {keys.latent} & adata.obsm.keys()),
+        *(f"var[{key!r}]" for key in sorted(var & set(adata.var.columns))),
+        *(f"obs[{key!r}]" for key in sorted(obs & set(adata.obs.columns))),
+    ]
+    if taken:
+        raise ValueError(
+            f"key_added={keys.key!r} would overwrite adata.{', adata.'.join(taken)}, which no "
+            "selection under this key wrote. Choose another key_added, or delete it."
+        )
+
+
+def check_no_repeats(argument: str, given: Mapping[str, Any] | None, named: Sequence[str]) -> None:
+    """Refuse further arguments that have a name of their own in the call.
+
+    Raises
+    ------
+    TypeError
+        `given` holds one of `named`.
+    """
+    repeated = sorted(set(named) & set(given or {}))
+    if repeated:
+        raise TypeError(f"Pass {repeated} as arguments of their own, not in `{argument}`.")
 
 
 def resolve_genes(
@@ -205,7 +243,7 @@ def resolve_genes(
     """
     names = var.index
     required = _mask_of(names, include, "include")
-    excluded = _excluded(names, exclude)
+    excluded = excluded_genes(names, exclude)
     contested = names[required & excluded]
     if len(contested):
         raise ValueError(
@@ -352,7 +390,14 @@ def _mask_of(names: pd.Index, genes: Collection[str], argument: str) -> NDArray[
     return np.asarray(names.isin(list(genes)))
 
 
-def _excluded(names: pd.Index, exclude: Sequence[str]) -> NDArray[np.bool_]:
+def excluded_genes(names: pd.Index, exclude: Sequence[str]) -> NDArray[np.bool_]:
+    """Mask the genes that names and patterns exclude, of shape ``(n_vars,)``.
+
+    Raises
+    ------
+    KeyError
+        A name that is no pattern does not exist.
+    """
     exact = [gene for gene in exclude if gene in names or not _is_pattern(gene)]
     mask = _mask_of(names, exact, "exclude")
     for pattern in (gene for gene in exclude if gene not in exact):

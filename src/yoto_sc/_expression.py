@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -42,7 +42,12 @@ class Expression:
 
     @classmethod
     def from_adata(
-        cls, adata: AnnData, layer: str | None = None, genes: Sequence[str] | None = None
+        cls,
+        adata: AnnData,
+        layer: str | None = None,
+        genes: Sequence[str] | None = None,
+        *,
+        raw: Literal["if_scaled", "if_present"] = "if_scaled",
     ) -> Expression:
         """Read and check ``adata.X`` or a layer.
 
@@ -51,11 +56,13 @@ class Expression:
         adata
             Annotated data of shape ``(n_obs, n_vars)``.
         layer
-            Layer to read; `None` reads ``X``. Where ``X`` was scaled (it holds negative values)
-            and ``adata.raw`` still holds the same genes unscaled, these are read instead.
+            Layer to read; `None` reads ``X``, or ``adata.raw`` as `raw` says.
         genes
             Var names to read, in this order, all of them in `adata`; `None`: all genes. Only what
             is read is checked, and a few genes may well be zero in all cells.
+        raw
+            When to read ``adata.raw`` in place of ``X``, provided that it holds all the genes:
+            where ``X`` was scaled (it holds negative values), or always.
 
         Raises
         ------
@@ -79,10 +86,11 @@ class Expression:
         if genes is not None:
             values = values[:, adata.var_names.get_indexer(names)]
         matrix = _canonical(values, source)
-        raw = adata.raw if layer is None and _minimum(matrix) < 0 else None
-        if raw is not None and names.isin(raw.var_names).all():
+        wanted = raw == "if_present" or (raw == "if_scaled" and _minimum(matrix) < 0)
+        unscaled = adata.raw if layer is None and wanted else None
+        if unscaled is not None and names.isin(unscaled.var_names).all():
             source = "raw"
-            matrix = _canonical(raw.X[:, raw.var_names.get_indexer(names)], source)
+            matrix = _canonical(unscaled.X[:, unscaled.var_names.get_indexer(names)], source)
         _check_values(matrix, source)
         if genes is None and not matrix.data.any():
             raise ValueError(
@@ -130,11 +138,12 @@ def _canonical(values: Any, source: str) -> sp.csr_matrix:
         raise TypeError(f"adata.{source} must hold real numbers, but its dtype is {values.dtype}.")
     with np.errstate(over="ignore"):  # an overflow becomes inf, which _check_values reports
         if not is_sparse:
+            empty = sp.csr_matrix(values.shape, dtype=np.float32)
             blocks = [
                 sp.csr_matrix(np.ascontiguousarray(values[rows]).astype(np.float32, copy=False))
                 for rows in _row_blocks(*values.shape)
             ]
-            return sp.vstack(blocks, format="csr") if blocks else sp.csr_matrix(values.shape)
+            return sp.vstack(blocks, format="csr") if blocks else empty
         csr: Any = values.tocsr()
         matrix = sp.csr_matrix(
             (csr.data.astype(np.float32, copy=False), csr.indices, csr.indptr), shape=csr.shape

@@ -582,3 +582,63 @@ def test_own_results_are_overwritten(make_adata):
     for n_genes in (3, 4):
         yt.tl.select(adata, n_genes, categorical_keys="task_0", max_steps=2, progress_bar=False)
         assert adata.var["yoto_selected"].sum() == n_genes
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [("obsm", "X_mine"), ("obs", "mine_task_0"), ("var", "mine_rank")],
+)
+def test_nothing_of_the_users_is_overwritten(make_adata, place, name):
+    adata = make_adata()
+    n = adata.n_vars if place == "var" else adata.n_obs
+    getattr(adata, place)[name] = np.ones((n, 2)) if place == "obsm" else np.ones(n)
+    with pytest.raises(ValueError, match=f"would overwrite adata.{place}.*{name}"):
+        yt.tl.select(adata, 3, categorical_keys="task_0", key_added="mine")
+
+
+def test_predictions_of_an_earlier_selection_are_dropped(make_adata):
+    adata = make_adata()
+    for keys in (["task_0", "task_1"], ["task_0"]):
+        yt.tl.select(adata, 3, categorical_keys=keys, max_steps=2, progress_bar=False)
+    assert "yoto_task_0" in adata.obs
+    assert "yoto_task_1" not in adata.obs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"model_kwargs": {"n_genes": 5}}, TypeError, "arguments of their own"),
+        ({"train_kwargs": {"max_epochs": 3}}, TypeError, "max_epochs.*cannot be set"),
+        ({"train_kwargs": {"plan_kwargs": {"keep_factor": 0.5}}}, ValueError, "keep_factor"),
+        (
+            {"train_kwargs": {"plan_kwargs": {"selection_network": "encodr"}}},
+            ValueError,
+            "selection_network",
+        ),
+        ({"split_key": "task_0"}, ValueError, "split_key='task_0' is also a task"),
+        ({"devices": 2}, ValueError, "one device"),
+        ({"candidates": "yoto_selected"}, ValueError, "would be overwritten"),
+    ],
+)
+def test_arguments_that_contradict_each_other(make_adata, arguments, error, message):
+    adata = make_adata()
+    adata.var["yoto_selected"] = True
+    if "candidates" not in arguments:
+        del adata.var["yoto_selected"]
+    with pytest.raises(error, match=message):
+        yt.tl.select(adata, 3, categorical_keys="task_0", progress_bar=False, **arguments)
+
+
+def test_what_is_handled_is_said(make_adata, caplog):
+    adata = make_adata()
+    yt.tl.select(
+        adata,
+        3,
+        categorical_keys="task_0",
+        unlabeled=["Unknwon"],
+        exclude=["ZZZ*"],
+        max_steps=2,
+        progress_bar=False,
+    )
+    assert "unlabeled='Unknwon' occurs in no task" in caplog.text
+    assert "exclude='ZZZ*' matches no gene" in caplog.text

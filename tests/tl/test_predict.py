@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 import scipy.sparse as sp
 from anndata import AnnData
 
@@ -258,3 +259,39 @@ def test_raw_counts_serve_a_scaled_query(
     panel_only.X = panel_only.X.toarray() - 1
     yt.tl.predict(panel_only, model)
     assert_same_predictions(panel_only, predicted)
+
+
+def test_cells_that_happen_not_to_be_negative_are_read_from_raw_too(tmp_path):
+    """Where the model read raw, so do predictions, whatever the sign of the cells at hand."""
+    adata = sc.datasets.pbmc68k_reduced()
+    yt.tl.select(
+        adata,
+        4,
+        categorical_keys="bulk_labels",
+        max_steps=40,
+        progress_bar=False,
+        model_dir=tmp_path / "model",
+    )
+    best = yt.Panel.from_adata(adata).genes[0]
+    some = adata[np.asarray(adata[:, best].X).ravel() >= 0].copy()
+    whole = sc.datasets.pbmc68k_reduced()
+    for query in (some, whole):
+        yt.tl.predict(query, tmp_path / "model", n_genes=1, key_added="one")
+    expected = whole.obs.loc[some.obs_names, "one_bulk_labels_confidence"]
+    np.testing.assert_array_equal(some.obs["one_bulk_labels_confidence"], expected)
+
+
+def test_counts_are_no_normalised_expression(tmp_path):
+    adata = yt.datasets.pbmc68k()
+    yt.tl.select(
+        adata,
+        4,
+        categorical_keys="bulk_labels",
+        max_steps=4,
+        progress_bar=False,
+        model_dir=tmp_path / "model",
+    )
+    counts = yt.Panel.from_adata(adata).subset(adata)
+    counts.X = counts.X.ceil() * 3
+    with pytest.raises(ValueError, match="trained on normalised expression.*holds counts"):
+        yt.tl.predict(counts, tmp_path / "model")

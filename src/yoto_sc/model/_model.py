@@ -36,8 +36,8 @@ from yoto_sc.model._progress import SelectionProgress
 from yoto_sc.model._run import run, seeded
 from yoto_sc.model._selection import Selection
 from yoto_sc.model._splits import default_validation_size, split_cells
-from yoto_sc.model._start import START_LENGTH, find_start
-from yoto_sc.nn import Annealing
+from yoto_sc.model._start import find_start, start_length
+from yoto_sc.nn import Annealing, Linear
 from yoto_sc.select import observed
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 _DEFAULT_STEPS = 2000
 AUTO_MAX_GENES = 64
 """Largest panel that ``n_genes="auto"`` may choose."""
+_RESERVED = {"max_epochs", "limit_val_batches", "reload_dataloaders_every_n_epochs"}
+"""Arguments of the trainer that the training sets itself."""
 _N_EPOCHS = 40
 """Epochs of a training; the held-out cells are looked at after each."""
 _PREDICTION_CELLS = 4096
@@ -71,8 +73,8 @@ class YOTO(BaseModelClass):
     registry
         A saved registry in place of `adata`, as scvi-tools passes it.
     n_genes
-        Size of the panel; ``"auto"`` takes the smallest of at most 64 genes whose held-out score
-        is within one standard error of the best.
+        Size of the panel; ``"auto"`` takes the smallest, of about 20 sizes up to 64 genes, whose
+        held-out score is within one standard error of the best.
     include
         Var names that must be in the panel.
     exclude
@@ -80,8 +82,9 @@ class YOTO(BaseModelClass):
     candidates
         Boolean column of ``adata.var``, or var names, to choose from; `None`: all genes.
     n_candidates
-        Number of genes that univariate screening leaves. The training starts from the first of
-        these in the order of a stepwise discriminant analysis, eight for each gene of the panel.
+        Number of genes that univariate screening leaves, or more if the training needs more. It
+        starts from the first of these in the order of a stepwise discriminant analysis, eight for
+        each gene of the panel (fewer if that makes more than 1,000).
     n_hidden
         Units of each encoder.
     n_members
@@ -151,11 +154,11 @@ class YOTO(BaseModelClass):
         self.random_state = random_state
         self.selection_: Selection | None = None
         largest = min(AUTO_MAX_GENES, n_allowed) if n_genes == "auto" else n_genes
-        self._n_trained = max(largest, len(include))
+        self._n_trained = max(largest, len(set(include)))
         self._n_candidates = n_candidates
         with seeded(random_state):
             self.module = YOTOModule(
-                min(n_allowed, START_LENGTH * self._n_trained),
+                min(n_allowed, start_length(self._n_trained)),
                 self.tasks,
                 n_hidden=n_hidden,
                 n_members=n_members,
@@ -262,6 +265,13 @@ class YOTO(BaseModelClass):
             raise ValueError("The model was loaded without data; it can predict, but not train.")
         if self.selection_ is not None:
             raise ValueError("The model is trained. Make a new one to select again.")
+        reserved = sorted(_RESERVED & trainer_kwargs.keys())
+        if reserved:
+            raise TypeError(f"{reserved} cannot be set: the course of the panel decides on them.")
+        if devices not in ("auto", 1, "1") and not (
+            isinstance(devices, list) and len(devices) == 1
+        ):
+            raise ValueError(f"devices must name one device, not {devices!r}: nothing is sharded.")
         max_steps = _DEFAULT_STEPS if max_steps is None else max_steps
         check_integer(max_steps, "max_steps", minimum=1)
         check_integer(batch_size, "batch_size", minimum=1)
@@ -269,7 +279,10 @@ class YOTO(BaseModelClass):
         held_out = default_validation_size(n_obs) if validation_size is None else validation_size
         check_fraction(held_out, "validation_size")
         n_start = self.module.n_genes
-        annealing = annealing or Annealing(min(4 * self._n_trained, n_start), self._n_trained)
+        if annealing is None:
+            published = self.module.selector.relaxation == "plackett_luce"
+            noise = Linear(1.0, 0.1) if published else Linear(0.0, 0.0)
+            annealing = Annealing(min(4 * self._n_trained, n_start), self._n_trained, noise=noise)
         if annealing.n_genes != self._n_trained or annealing.n_start > n_start:
             raise ValueError(
                 f"annealing must end at the panel's {self._n_trained} genes and start from at "
@@ -299,6 +312,7 @@ class YOTO(BaseModelClass):
             self._rules,
             self._n_trained,
             self._n_candidates,
+            self.module.class_weight_power,
             rng,
         )
         data = SelectionData(
@@ -330,7 +344,7 @@ class YOTO(BaseModelClass):
                 max_epochs=n_epochs,
                 max_steps=max_steps,
                 accelerator=accelerator,
-                devices=devices,
+                devices=1 if devices == "auto" else devices,
                 callbacks=callbacks,
                 limit_val_batches=min(1, len(split.validation)),
                 **trainer_kwargs,
@@ -343,6 +357,7 @@ class YOTO(BaseModelClass):
             self.adata.var_names,
             np.concatenate([start.genes[plan.ranking], start.others]),
             is_counts=expression.is_counts,
+            from_raw=expression.source == "raw",
             n_genes=self.n_genes,
             smallest=max(1, int(start.required.sum())),
             rng=rng,
@@ -616,13 +631,19 @@ def panel_values(
             f"adata lacks {len(absent)} of the {n_genes} genes that the model reads: {absent}. "
             "All of them must be measured; a smaller n_genes reads fewer."
         )
-    expression = Expression.from_adata(adata, layer, genes)
+    raw: Literal["if_present", "if_scaled"] = "if_present" if selection.from_raw else "if_scaled"
+    expression = Expression.from_adata(adata, layer, genes, raw=raw)
     if selection.is_counts and not expression.is_counts:
         raise ValueError(
             f"The model was trained on counts, but adata.{expression.source} holds fractions. "
             "Name the layer that holds counts in `layer`."
         )
     if not selection.is_counts:
+        if expression.is_counts and expression.matrix.nnz and expression.matrix.data.max() > 1:
+            raise ValueError(
+                f"The model was trained on normalised expression, but adata.{expression.source} "
+                "holds counts. Normalise them as the training data were."
+            )
         expression = replace(expression, is_counts=False)
     return expression.on_model_scale()
 

@@ -64,6 +64,7 @@ class YOTOModule(BaseModuleClass):
         super().__init__()
         self.tasks = tuple(tasks)
         self.n_members = n_members
+        self.class_weight_power = class_weight_power
         self.selector = Selector(n_genes, relaxation)
         self.encoder = Encoder(n_genes, n_hidden, n_members, dropout)
         heads: list[Head] = [

@@ -41,6 +41,7 @@ def summarize(
     ranking: NDArray[np.intp],
     *,
     is_counts: bool,
+    from_raw: bool,
     n_genes: int | Literal["auto"],
     smallest: int,
     rng: np.random.Generator,
@@ -57,8 +58,8 @@ def summarize(
         Names of all genes.
     ranking
         Indices of the ranked genes, best first.
-    is_counts
-        Whether expression is counts.
+    is_counts, from_raw
+        Whether expression is counts, and whether it was read from ``adata.raw``.
     n_genes
         Size of the panel, or ``"auto"``.
     smallest
@@ -91,6 +92,7 @@ def summarize(
         panel=panel_table(var_names, ranking, n_genes, attribution),
         n_trained=n_trained,
         is_counts=is_counts,
+        from_raw=from_raw,
         tasks=tasks_table(tasks, train_labels, labels),
         metrics=metrics_table(tasks, labels, predictions[n_genes]),
         path=path_table(tasks, labels, along_path),
@@ -269,9 +271,9 @@ def panel_table(
 ) -> Panel:
     """Assemble the panel.
 
-    The panel shrinks geometrically, so the score of a gene is the share of the shrinking that it
-    lasted: 1 for the gene that is left alone, near 0 for those that go first, 0 for those that
-    were no candidates.
+    The score falls with the logarithm of the rank, from 1 for the first gene to near 0 for the
+    last, on the scale on which a panel shrinks geometrically; it is 0 for genes that were no
+    candidates.
 
     Parameters
     ----------

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch import LightningModule
 
-from yoto_sc.model._module import X_KEY
+from yoto_sc.model._module import X_KEY, Network
 from yoto_sc.model._scores import mean_score
 from yoto_sc.nn import narrow
 from yoto_sc.select import stepwise_order
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yoto_sc.model._data import SelectionData
-    from yoto_sc.model._module import Network, YOTOModule
+    from yoto_sc.model._module import YOTOModule
     from yoto_sc.nn import Annealing
 
     Tensors = dict[str, torch.Tensor]
@@ -99,6 +99,12 @@ class SelectionTrainingPlan(LightningModule):
         keep_factor: float = 2.0,
         full_panel_share: float = 0.5,
     ) -> None:
+        if selection_network not in get_args(Network):
+            raise ValueError(
+                f"selection_network must be one of {get_args(Network)}, not {selection_network!r}."
+            )
+        if not keep_factor >= 1:
+            raise ValueError(f"keep_factor must be at least 1, not {keep_factor}.")
         super().__init__()
         self.automatic_optimization = False  # its bookkeeping is a tenth of steps this short
         self.module = module
@@ -288,7 +294,13 @@ class SelectionTrainingPlan(LightningModule):
         self._narrow(self.annealing.n_genes)
         values, labels = self._data.sample()
         required = self.module.selector.required.cpu().numpy()
-        order = stepwise_order(values, labels, len(required), required=required)
+        order = stepwise_order(
+            values,
+            labels,
+            len(required),
+            class_weight_power=self.module.class_weight_power,
+            required=required,
+        )
         self._keep(torch.from_numpy(order).to(self.device))
         self.module.selector.scores.requires_grad_(False)
         if self.selection_network == "linear":

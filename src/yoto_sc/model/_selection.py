@@ -27,6 +27,8 @@ class Selection:
         smaller number of them too.
     is_counts
         Whether the model was trained on counts (and takes ``log1p``) or on normalised values.
+    from_raw
+        Whether expression was read from ``adata.raw``.
     tasks
         One row for each task: ``kind``, ``n_categories``, ``n_observed``, ``n_train``,
         ``n_validation``.
@@ -47,6 +49,7 @@ class Selection:
     panel: Panel
     n_trained: int
     is_counts: bool
+    from_raw: bool
     tasks: pd.DataFrame
     metrics: pd.DataFrame
     path: pd.DataFrame

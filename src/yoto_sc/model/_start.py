@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from yoto_sc._checks import GeneRules
     from yoto_sc._expression import Expression
 
-START_LENGTH = 8
-"""The training starts from this many genes for each gene of the panel."""
+_START_FACTOR, _START_CAP = 8, 1000
+"""The training starts from this many genes for each gene of the panel, up to so many in all."""
 _START_SCORE = 4.0
 """Score that the first of them starts with; the last one starts near 0."""
 _STEPWISE_CELLS = 20_000
@@ -47,6 +47,11 @@ class Start:
     others: NDArray[np.intp]
 
 
+def start_length(n_genes: int) -> int:
+    """Return the number of genes that the training of a panel of `n_genes` starts from."""
+    return min(_START_FACTOR * n_genes, max(2 * n_genes, _START_CAP))
+
+
 def find_start(
     expression: Expression,
     labels: Sequence[NDArray[Any]],
@@ -54,6 +59,7 @@ def find_start(
     rules: GeneRules,
     n_genes: int,
     n_candidates: int,
+    class_weight_power: float,
     rng: np.random.Generator,
 ) -> Start:
     """Screen all genes, put the best in stepwise order, and take the first of these.
@@ -74,6 +80,8 @@ def find_start(
         Size of the panel.
     n_candidates
         Number of genes that screening leaves for the stepwise order.
+    class_weight_power
+        A cell of a class of n cells weighs ``n ** -class_weight_power``.
     rng
         Source of randomness, for the choice of cells where there are very many.
     """
@@ -84,7 +92,7 @@ def find_start(
     rank[~rules.allowed] = np.inf
     by_rank = np.argsort(rank, kind="stable")[: int(rules.allowed.sum())]
 
-    length = START_LENGTH * n_genes
+    length = start_length(n_genes)
     screened = np.sort(by_rank[: max(n_candidates, length)])
     if len(train) > _STEPWISE_CELLS:
         train = np.sort(rng.choice(train, _STEPWISE_CELLS, replace=False))
@@ -93,7 +101,9 @@ def find_start(
             expression.on_model_scale(screened)[train].toarray(),
             [array[train] for array in labels],
             length,
+            # the longer the list, the more it has to fear genes that look alike
             ridge=float(np.clip(0.003 * n_genes, 0.01, 0.1)),
+            class_weight_power=class_weight_power,
             required=rules.required[screened],
         )
     ]

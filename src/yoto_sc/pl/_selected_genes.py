@@ -40,7 +40,7 @@ def selected_genes(
 ) -> Axes | None:
     """Show the panel's genes by score, coloured by the task each serves most.
 
-    The class a gene serves most is written beside it in grey: without the gene, held-out cells
+    The class a gene serves most is written beside it in grey: without the gene, cells
     of that class lose most.
 
     Parameters

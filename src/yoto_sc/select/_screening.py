@@ -58,9 +58,11 @@ class _Moments:
         if self._continuous:
             design = np.zeros((len(labels), 2))
             design[seen] = np.column_stack([np.ones(seen.sum()), standardized_target(labels)])
+            self._design = sp.csr_matrix(design)
         else:
-            design = (seen[:, None] & (labels[:, None] == np.unique(labels[seen]))) * 1.0
-        self._design = sp.csr_matrix(design)
+            classes, codes = np.unique(labels[seen], return_inverse=True)
+            entries = (np.ones(len(codes)), (np.flatnonzero(seen), codes))
+            self._design = sp.csr_matrix(entries, shape=(len(labels), len(classes)))
         self._sums: Any = 0.0
         self._squares: Any = 0.0
 

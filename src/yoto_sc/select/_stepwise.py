@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_TINY = 1e-9
+"""Variances are at least this."""
+
+
 def stepwise_order(
     values: NDArray[np.float32],
     labels: Sequence[NDArray[Any]],
@@ -32,10 +36,10 @@ def stepwise_order(
         \sum_t \log \frac{T^{(t)}_{jj \cdot S}}{W^{(t)}_{jj \cdot S}},
 
     the drop of the log of Wilks' lambda, where T and W are the total covariance and the covariance
-    within the classes of task t, given the genes S that are already in (both are updated by
-    sweeping). For a continuous task, W is the covariance that a regression on the target leaves.
-    The criterion is that of classical stepwise discriminant analysis (Jennrich 1977), with cells
-    weighted so that rare classes count, on the scale of correlations.
+    within the classes of task t, given the genes S that are already in. For a continuous task, W
+    is the covariance that a regression on the target leaves. The criterion is that of classical
+    stepwise discriminant analysis (Jennrich 1977), with cells weighted so that rare classes count,
+    on the scale of correlations.
 
     Parameters
     ----------
@@ -58,24 +62,57 @@ def stepwise_order(
     Indices of the genes, best first, of shape ``(n_steps,)``.
     """
     n_vars = values.shape[1]
-    covariances = [
-        _covariances(values, task_labels, ridge, class_weight_power) for task_labels in labels
+    n_steps = min(n_steps, n_vars)
+    conditioned = [
+        _Conditioned(covariance, n_steps)
+        for task_labels in labels
+        for covariance in _covariances(values, task_labels, ridge, class_weight_power)
     ]
     left = np.ones(n_vars, dtype=bool)
     first = np.zeros(n_vars, dtype=bool) if required is None else required.copy()
-    order = np.empty(min(n_steps, n_vars), dtype=np.intp)
-    for step in range(len(order)):
+    order = np.empty(n_steps, dtype=np.intp)
+    for step in range(n_steps):
         gain = np.zeros(n_vars)
-        for total, within in covariances:
-            gain += np.log(_positive_diagonal(total)) - np.log(_positive_diagonal(within))
+        for total, within in zip(conditioned[::2], conditioned[1::2], strict=True):
+            gain += np.log(total.variances()) - np.log(within.variances())
         eligible = left & first if (left & first).any() else left
         j = int(np.where(eligible, gain, -np.inf).argmax())
         order[step] = j
         left[j] = False
-        for pair in covariances:
-            for matrix in pair:
-                _sweep(matrix, j)
+        for covariance in conditioned:
+            covariance.add(j)
     return order
+
+
+class _Conditioned:
+    """A covariance given the variables that were added, by a Cholesky factorisation on the way.
+
+    Parameters
+    ----------
+    covariance
+        Shape ``(n_vars, n_vars)``.
+    n_steps
+        Number of variables that will be added.
+    """
+
+    def __init__(self, covariance: NDArray[np.float64], n_steps: int) -> None:
+        self._covariance = covariance
+        self._factor = np.empty((len(covariance), n_steps))
+        self._n_added = 0
+        self._diagonal = np.diagonal(covariance).copy()
+
+    def variances(self) -> NDArray[np.float64]:
+        """Return the conditional variances, positive, of shape ``(n_vars,)``."""
+        return np.maximum(self._diagonal, _TINY)
+
+    def add(self, j: int) -> None:
+        """Condition on the j-th variable."""
+        known = self._factor[:, : self._n_added]
+        column = self._covariance[:, j] - known @ known[j]
+        column /= np.sqrt(max(column[j], _TINY))
+        self._factor[:, self._n_added] = column
+        self._n_added += 1
+        self._diagonal -= column**2
 
 
 def _covariances(
@@ -105,13 +142,3 @@ def _covariances(
     between /= scale
     total[np.diag_indices_from(total)] += ridge
     return total, total - between.T @ between
-
-
-def _positive_diagonal(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.maximum(np.diagonal(matrix), 1e-9)
-
-
-def _sweep(matrix: NDArray[np.float64], j: int) -> None:
-    """Condition a covariance on its j-th variable, in place."""
-    column = matrix[:, j].copy()
-    matrix -= np.outer(column / max(column[j], 1e-9), column)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 
 from yoto_sc import __version__
@@ -14,10 +17,12 @@ from yoto_sc._checks import (
     check_integer,
     check_n_genes,
     check_new_directory,
+    check_no_repeats,
     check_not_foreign,
     check_split_key,
     check_task_keys,
     check_written_keys,
+    excluded_genes,
     resolve_genes,
 )
 from yoto_sc._expression import Expression
@@ -29,7 +34,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from yoto_sc._tasks import Task
     from yoto_sc.model import YOTO
+
+logger = logging.getLogger(__name__)
+
+_NAMED = {
+    "model_kwargs": ("n_genes", "include", "exclude", "candidates", "random_state"),
+    "train_kwargs": ("max_steps", "accelerator", "devices", "progress_bar"),
+}
+"""Arguments of the model that `select` has under its own name."""
 
 
 def select(
@@ -68,8 +82,9 @@ def select(
         Annotated data of shape ``(n_obs, n_vars)``, with counts (best) or log-normalised
         expression.
     n_genes
-        Size of the panel: exactly that many genes come back. ``"auto"`` takes the smallest of at
-        most 64 genes whose held-out score is within one standard error of the best.
+        Size of the panel: exactly that many genes come back. ``"auto"`` takes the smallest, of
+        about 20 sizes up to 64 genes, whose held-out score is within one standard error of the
+        best.
     categorical_keys
         Columns of ``adata.obs`` with classes to predict.
     continuous_keys
@@ -116,11 +131,11 @@ def select(
     adata.var["yoto_selected"] : bool
         The gene is in the panel.
     adata.var["yoto_rank"] : Int64
-        1 is the most important gene; NA for genes that were no candidates. The panel of any
-        size k is ``rank <= k``.
+        1 is the most important gene; NA for genes that were no candidates. Genes in `include`
+        come first. The panel of any size k is ``rank <= k``.
     adata.var["yoto_score"] : float32
-        How long the gene lasted while the panel shrank: 1 for the last one, 0 for genes that
-        were no candidates.
+        Falls with the logarithm of the rank, from 1 for the most important gene; 0 for genes
+        that were no candidates.
     adata.obs["yoto_<key>"] : categorical or float32
         Prediction of the task for every cell, from the panel genes alone.
     adata.obs["yoto_<key>_confidence"] : float32
@@ -157,18 +172,23 @@ def select(
     categorical_keys = as_list(categorical_keys, "categorical_keys")
     continuous_keys = as_list(continuous_keys, "continuous_keys")
     include, exclude = as_list(include, "include"), as_list(exclude, "exclude")
+    candidates = candidates if isinstance(candidates, str | None) else list(candidates)
     unlabeled = as_list(unlabeled, "unlabeled")
+    unlabeled = [category for category in unlabeled if not _is_missing(category)]
+    for argument, given in (("model_kwargs", model_kwargs), ("train_kwargs", train_kwargs)):
+        check_no_repeats(argument, given, _NAMED[argument])
     keys = Keys(key_added)
     check_task_keys(adata.obs, categorical_keys, continuous_keys)
     check_split_key(adata.obs, split_key)
     check_written_keys(keys, categorical_keys, continuous_keys, split_key)
-    check_not_foreign(adata.uns, keys)
+    check_not_foreign(adata, keys, categorical_keys, continuous_keys, candidates)
     check_n_genes(n_genes, resolve_genes(adata.var, include, exclude, candidates))
     check_integer(random_state, "random_state", minimum=0)
-    tasks_from_obs(adata.obs, categorical_keys, continuous_keys, unlabeled)
+    tasks = tasks_from_obs(adata.obs, categorical_keys, continuous_keys, unlabeled)
     if model_dir is not None:
         check_new_directory(model_dir, "model_dir")
     expression = Expression.from_adata(adata, layer)
+    _report(adata, expression, tasks, exclude, unlabeled, layer)
 
     model = _trained_model(
         AnnData(X=expression.matrix, obs=adata.obs.copy(), var=adata.var.copy()),
@@ -194,6 +214,8 @@ def select(
             **(train_kwargs or {}),
         },
     )
+    # The model was handed the matrix itself; new data have it where it was read.
+    model.selection_ = replace(model.selection, from_raw=expression.source == "raw")
     params = {
         "n_genes": model.panel().n_genes,
         "categorical_keys": categorical_keys,
@@ -203,6 +225,9 @@ def select(
         "split_key": split_key,
         "include": include,
         "exclude": exclude,
+        "candidates": candidates,
+        "max_steps": None if max_steps is None else int(max_steps),
+        "auto": isinstance(n_genes, str),
         "unlabeled": [str(category) for category in unlabeled],
         "random_state": int(random_state),
         "yoto_sc_version": __version__,
@@ -210,6 +235,7 @@ def select(
     if model_dir is not None:
         model.save(model_dir)
     adata = adata.copy() if copy else adata
+    _drop_previous(adata, keys)
     _write_selection(
         adata,
         keys,
@@ -217,11 +243,45 @@ def select(
         {
             name: value
             for name, value in params.items()
-            if value is not None and value != []  # h5ad keeps neither
+            if value is not None and not (isinstance(value, list) and not value)
         },
     )
     write_predictions(adata, keys, model, model.adata)
     return adata if copy else None
+
+
+def _is_missing(category: Any) -> bool:
+    """Whether an entry of `unlabeled` is a missing value, which is missing in any case."""
+    return pd.api.types.is_scalar(category) and bool(pd.isna(category))
+
+
+def _report(
+    adata: AnnData,
+    expression: Expression,
+    tasks: Sequence[Task],
+    exclude: Sequence[str],
+    unlabeled: Sequence[object],
+    layer: str | None,
+) -> None:
+    """Say once what the user may not expect, though it is handled."""
+    if expression.source == "raw" and layer is None:
+        logger.warning("adata.X is scaled; expression is read from adata.raw.")
+    if not expression.is_counts:
+        logger.info("adata.%s holds no counts; it is taken as normalised.", expression.source)
+    columns = [adata.obs[task.name] for task in tasks if task.kind == "categorical"]
+    for category in unlabeled:
+        if not any((column == category).any() for column in columns):
+            logger.warning("unlabeled=%r occurs in no task.", category)
+    for gene in exclude:
+        if not excluded_genes(adata.var_names, [gene]).any():
+            logger.warning("exclude=%r matches no gene.", gene)
+    for task, column in zip([t for t in tasks if t.kind == "categorical"], columns, strict=True):
+        counts = np.bincount(task.encode(column) + 1)[1:]
+        single = [task.categories[code] for code in np.flatnonzero(counts == 1)]
+        if single:
+            logger.warning(
+                "Task %r: classes of one cell are learned but not judged: %s.", task.name, single
+            )
 
 
 def _trained_model(
@@ -235,6 +295,13 @@ def _trained_model(
     model.deregister_manager(adata)  # or scvi-tools would keep the data alive
     model.train(**train)
     return model
+
+
+def _drop_previous(adata: AnnData, keys: Keys) -> None:
+    """Drop the predictions of an earlier selection under the same key."""
+    if keys.uns in adata.uns:
+        tasks = adata.uns[keys.uns]["tasks"].index
+        adata.obs = adata.obs.drop(columns=keys.obs(tasks, ()), errors="ignore")
 
 
 def _write_selection(adata: AnnData, keys: Keys, model: YOTO, params: dict[str, Any]) -> None:
