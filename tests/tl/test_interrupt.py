@@ -12,9 +12,17 @@ from lightning.pytorch.callbacks import Callback
 import yoto_sc as yt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from anndata import AnnData
+
+
+@pytest.fixture(autouse=True)
+def listening() -> Iterator[None]:
+    """A process started in the background of a shell ignores SIGINT; a notebook does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def _raise() -> None:

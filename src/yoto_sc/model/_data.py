@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from yoto_sc.model._module import X_KEY
-from yoto_sc.model._splits import fold_cells
+from yoto_sc.model._splits import at_most, fold_cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -164,10 +164,8 @@ class SelectionData(LightningDataModule):
 
     def sample(self) -> tuple[NDArray[np.float32], list[NDArray[Any]]]:
         """Return expression and labels of at most 20,000 training cells."""
-        cells = np.arange(len(self.train))
-        if len(cells) > _SAMPLE_CELLS:
-            rng = np.random.default_rng(self._sample_seed)
-            cells = np.sort(rng.choice(cells, _SAMPLE_CELLS, replace=False))
+        rng = np.random.default_rng(self._sample_seed)
+        cells = at_most(_SAMPLE_CELLS, np.arange(len(self.train)), rng)
         tensors = {key: values.numpy() for key, values in self.train.batch(cells).items()}
         return tensors.pop(X_KEY), list(tensors.values())
 

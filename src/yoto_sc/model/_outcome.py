@@ -14,6 +14,7 @@ from yoto_sc.model._fields import task_key
 from yoto_sc.model._module import X_KEY
 from yoto_sc.model._scores import PATH_METRIC, mean_score, task_scores
 from yoto_sc.model._selection import Selection
+from yoto_sc.model._splits import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,9 +84,7 @@ def summarize(
         **predictions,
         **{shot.n_genes: shot.predictions for shot in on_the_way},
     }
-    shown = np.arange(len(data.train))
-    if len(shown) > _ATTRIBUTION_CELLS:
-        shown = np.sort(rng.choice(shown, _ATTRIBUTION_CELLS, replace=False))
+    shown = at_most(_ATTRIBUTION_CELLS, np.arange(len(data.train)), rng)
     genes = list(var_names[ranking[:n_genes]])
     attribution = attribute(module, data.train.batch(shown), held_out, tasks, genes)
     return Selection(
@@ -238,10 +237,8 @@ def attribute(
         Var names of the panel, by rank.
     """
     whole = module.prefix_mask(len(genes))
-    base_train, base_held_out = (
-        module.cell_losses(train, whole),
-        module.cell_losses(held_out, whole),
-    )
+    base_train = module.cell_losses(train, whole)
+    base_held_out = module.cell_losses(held_out, whole)
     rows = []
     for position in range(len(genes)):
         mask = whole.clone()

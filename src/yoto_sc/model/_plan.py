@@ -22,11 +22,9 @@ if TYPE_CHECKING:
     from lightning.pytorch.core.optimizer import LightningOptimizer
     from numpy.typing import NDArray
 
-    from yoto_sc.model._data import SelectionData
+    from yoto_sc.model._data import SelectionData, Tensors
     from yoto_sc.model._module import YOTOModule
     from yoto_sc.nn import Annealing
-
-    Tensors = dict[str, torch.Tensor]
 
 _WARMUP_STEPS = 20
 """Steps over which the learning rate of the weights rises to its value."""
@@ -137,11 +135,8 @@ class SelectionTrainingPlan(LightningModule):
 
     @property
     def ranking(self) -> NDArray[np.intp]:
-        """All candidates, best first: those still in, then the dropped ones, last one first."""
-        alive = self.genes
-        if self._is_selecting:
-            alive = alive[self.module.selector.order().cpu().numpy()]
-        return np.concatenate([alive, np.array(self.dropped[::-1], dtype=np.intp)])
+        """All genes of a finished training, best first: the panel, then the last dropped ones."""
+        return np.concatenate([self.genes, np.array(self.dropped[::-1], dtype=np.intp)])
 
     @property
     def size(self) -> int:

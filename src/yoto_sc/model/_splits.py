@@ -85,6 +85,13 @@ def fold_cells(
     return folds
 
 
+def at_most(n_cells: int, cells: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
+    """Return `cells`, or a sorted random choice of `n_cells` of them if there are more."""
+    if len(cells) <= n_cells:
+        return cells
+    return np.sort(rng.choice(cells, n_cells, replace=False))
+
+
 def _sorted_by_labels(
     labels: Sequence[NDArray[Any]], rng: np.random.Generator
 ) -> NDArray[np.intp]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from yoto_sc.model._splits import at_most
 from yoto_sc.select import screen, stepwise_order
 
 if TYPE_CHECKING:
@@ -94,8 +95,7 @@ def find_start(
 
     length = start_length(n_genes)
     screened = np.sort(by_rank[: max(n_candidates, length)])
-    if len(train) > _STEPWISE_CELLS:
-        train = np.sort(rng.choice(train, _STEPWISE_CELLS, replace=False))
+    train = at_most(_STEPWISE_CELLS, train, rng)
     order = screened[
         stepwise_order(
             expression.on_model_scale(screened)[train].toarray(),
