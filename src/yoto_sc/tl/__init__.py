@@ -2,5 +2,6 @@
 
 from yoto_sc.tl._predict import predict
 from yoto_sc.tl._select import select
+from yoto_sc.tl._substitutes import substitutes
 
-__all__ = ["predict", "select"]
+__all__ = ["predict", "select", "substitutes"]
