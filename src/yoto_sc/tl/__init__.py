@@ -1,7 +1,8 @@
-"""Tools: select a panel, and predict from it."""
+"""Tools: select a panel, predict from it, and ask how firm it is."""
 
 from yoto_sc.tl._predict import predict
 from yoto_sc.tl._select import select
+from yoto_sc.tl._stability import stability
 from yoto_sc.tl._substitutes import substitutes
 
-__all__ = ["predict", "select", "substitutes"]
+__all__ = ["predict", "select", "stability", "substitutes"]
