@@ -1,4 +1,4 @@
-"""Plots of a selection; each reads only what `yoto_sc.tl.select` stored in `adata`."""
+"""Plots of a selection; each reads only what `yoto_sc.tl` stored in `adata`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from yoto_sc.pl._matrixplot import selected_genes_matrixplot
 from yoto_sc.pl._path import path
 from yoto_sc.pl._selected_genes import selected_genes
 from yoto_sc.pl._stacked_violin import selected_genes_stacked_violin
+from yoto_sc.pl._stability import stability
 from yoto_sc.pl._training import training
 from yoto_sc.pl._umap import selected_genes_umap
 
@@ -21,5 +22,6 @@ __all__ = [
     "selected_genes_matrixplot",
     "selected_genes_stacked_violin",
     "selected_genes_umap",
+    "stability",
     "training",
 ]
