@@ -87,7 +87,7 @@ def kuncheva_index(panels: ArrayLike) -> NDArray[np.float64]:
 
 
 def _overlaps(panels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Number of genes that two panels share, ``(n_panels, n_panels)``, and that each holds."""
+    """Count the genes that two panels share, ``(n_panels, n_panels)``, and that each holds."""
     held = np.asarray(panels)
     if held.ndim != 2 or held.dtype != np.bool_:
         msg = (

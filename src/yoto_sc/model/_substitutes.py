@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     from yoto_sc._expression import Expression
     from yoto_sc._tasks import Task
 
+    Folds = Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]
+
 _MAX_CELLS = 5000
 """Panels are judged on at most this many cells, all of which are held out once."""
 _N_FOLDS = 5
+_SCREENING_SHARE = 0.4
+"""Substitutes are found on the cells of this share of the folds, and judged on the others."""
 _N_CANDIDATES = 1000
 """Number of genes that univariate screening leaves."""
 _N_MORE = 3
@@ -89,6 +93,9 @@ class Exchanges:
     The heads are linear: multinomial logistic regression with the class weights of the model's
     heads, and ridge regression. Each starts from the head of the whole panel.
 
+    Substitutes are found on the cells of some folds, and what they cost is stated on those of the
+    others: on the cells it was chosen on, the best of many genes looks better than it is.
+
     Parameters
     ----------
     expression
@@ -136,11 +143,17 @@ class Exchanges:
         codes = None if groups is None else groups.iloc[cells].factorize()[0]
         folds = _folds(self._labels, codes, rng)
         weights = _bootstrap_weights(np.arange(len(cells)) if codes is None else codes, rng)
-        self._heads = [
-            _head_of(task, array, folds, weights)
-            for task, array in zip(tasks, self._labels, strict=True)
-        ]
-        self.whole = [head.fit(values[:, : self._n_panel]) for head in self._heads]
+        n_screening = max(1, int(_SCREENING_SHARE * (folds.max() + 1)))
+        self._screening, self._judging = (
+            [
+                _head_of(task, array, [(folds != fold, folds == fold) for fold in part], weights)
+                for task, array in zip(tasks, self._labels, strict=True)
+            ]
+            for part in (range(n_screening), range(n_screening, folds.max() + 1))
+        )
+        for head in self._screening:
+            head.fit(values[:, : self._n_panel])
+        self.whole = [head.fit(values[:, : self._n_panel]) for head in self._judging]
 
     def measure(self, position: int, n: int) -> Iterator[Exchange]:
         """Drop a gene, then try what could replace it.
@@ -155,28 +168,23 @@ class Exchanges:
         Yields
         ------
         The panel without the gene; then the panels with the substitutes, those first whose heads
-        have the smallest error over all tasks. That is less noisy than the score that is stated,
-        so the best is less often the best by luck.
+        have the smallest error over all tasks, which is less noisy than the score.
         """
         gene = int(self._genes[position])
         rest = np.delete(np.arange(self._n_panel), position)
-        dropped = [head.refit(self._values[:, rest], position, None) for head in self._heads]
-        yield Exchange(gene, None, float("nan"), dropped)
-        found = []
+        without = self._values[:, rest]
+        yield Exchange(gene, None, float("nan"), _refit(self._judging, without, position, None))
+        dropped = _refit(self._screening, without, position, None)
+        tried = []
         for candidate in self._candidates(rest, dropped, n + _N_MORE):
             columns = np.arange(self._n_panel)
             columns[position] = candidate
-            values = self._values[:, columns]
             r = float(np.mean(self._values[:, position] * self._values[:, candidate]))
-            found.append(
-                Exchange(
-                    gene,
-                    int(self._genes[candidate]),
-                    r,
-                    [head.refit(values, position, r) for head in self._heads],
-                )
-            )
-        yield from sorted(found, key=lambda e: sum(j.error for j in e.judgements))[:n]
+            found = _refit(self._screening, self._values[:, columns], position, r)
+            tried.append((sum(judgement.error for judgement in found), candidate, columns, r))
+        for _, candidate, columns, r in sorted(tried, key=lambda one: one[0])[:n]:
+            judgements = _refit(self._judging, self._values[:, columns], position, r)
+            yield Exchange(gene, int(self._genes[candidate]), r, judgements)
 
     def _candidates(
         self, rest: NDArray[np.intp], dropped: Sequence[Judgement], n: int
@@ -207,7 +215,7 @@ class _ClassHead:
     labels
         Codes of shape ``(n_obs,)``; -1 is missing.
     folds
-        The fold that holds out each cell, shape ``(n_obs,)``.
+        Of each fold, masks of the cells to fit to and to judge on, shape ``(n_obs,)``.
     weights
         Bootstrap weights of the cells, shape ``(1 + n_bootstraps, n_obs)``.
     n_classes
@@ -217,7 +225,7 @@ class _ClassHead:
     def __init__(
         self,
         labels: NDArray[Any],
-        folds: NDArray[np.intp],
+        folds: Folds,
         weights: NDArray[np.float32],
         n_classes: int,
     ) -> None:
@@ -228,10 +236,7 @@ class _ClassHead:
         share = counts * class_weights / counts.sum()
         self._guess_error = max(float(entr(share).sum()), 1e-3)
         self._labels, self._weights, self._n_classes = labels, weights, n_classes
-        self._folds = [
-            ((labels >= 0) & (folds != fold), (labels >= 0) & (folds == fold))
-            for fold in np.unique(folds)
-        ]
+        self._folds = _labelled(folds, labels)
         self._fitted: list[LogisticRegression | None] = []
 
     def fit(self, values: NDArray[np.float32]) -> Judgement:
@@ -319,14 +324,9 @@ class _ValueHead:
         As in :class:`_ClassHead`.
     """
 
-    def __init__(
-        self, labels: NDArray[Any], folds: NDArray[np.intp], weights: NDArray[np.float32]
-    ) -> None:
-        seen = observed(labels)
+    def __init__(self, labels: NDArray[Any], folds: Folds, weights: NDArray[np.float32]) -> None:
         self._labels, self._weights = labels.astype(np.float64), weights
-        self._folds = [
-            (seen & (folds != fold), seen & (folds == fold)) for fold in np.unique(folds)
-        ]
+        self._folds = _labelled(folds, labels)
 
     def fit(self, values: NDArray[np.float32]) -> Judgement:
         """Fit to a panel, ``(n_obs, n_genes)``, and judge."""
@@ -406,17 +406,30 @@ def r2_scores(
     return np.where(varies, 1 - residual / np.where(varies, spread, 1), np.nan)
 
 
-def _nothing(
-    labels: NDArray[Any], weights: NDArray[np.float32], n_outputs: int
-) -> Judgement:
+def _nothing(labels: NDArray[Any], weights: NDArray[np.float32], n_outputs: int) -> Judgement:
     """Judgement where no cell can be judged: scores are NaN, and no gene gains anything."""
     zeros = np.zeros((len(labels), n_outputs), dtype=np.float32)
     by_class = np.full(n_outputs if labels.dtype.kind == "i" else 0, np.nan)
     return Judgement(np.full(len(weights), np.nan), by_class, 0.0, zeros, zeros)
 
 
+def _refit(
+    heads: Sequence[_ClassHead | _ValueHead],
+    values: NDArray[np.float32],
+    position: int,
+    correlation: float | None,
+) -> list[Judgement]:
+    return [head.refit(values, position, correlation) for head in heads]
+
+
+def _labelled(folds: Folds, labels: NDArray[Any]) -> Folds:
+    """Leave out the cells without a label."""
+    seen = observed(labels)
+    return [(train & seen, test & seen) for train, test in folds]
+
+
 def _head_of(
-    task: Task, labels: NDArray[Any], folds: NDArray[np.intp], weights: NDArray[np.float32]
+    task: Task, labels: NDArray[Any], folds: Folds, weights: NDArray[np.float32]
 ) -> _ClassHead | _ValueHead:
     if task.kind == "categorical":
         return _ClassHead(labels, folds, weights, task.n_outputs)
@@ -432,7 +445,8 @@ def _folds(
         return fold_cells(labels, min(_N_FOLDS, n_obs), rng)
     n_folds = min(_N_FOLDS, len(np.unique(groups)))
     folds = np.empty(n_obs, dtype=np.intp)
-    for fold, (_, test) in enumerate(GroupKFold(n_folds).split(folds, groups=groups)):
+    splitter = GroupKFold(n_folds, shuffle=True, random_state=int(rng.integers(2**31)))
+    for fold, (_, test) in enumerate(splitter.split(folds, groups=groups)):
         folds[test] = fold
     return folds
 

@@ -102,9 +102,7 @@ def stability(
         fontsize="medium",
     )
     if given is None:
-        figure_of(ax).legend(
-            loc="outside lower center", ncols=2, frameon=False, fontsize="small"
-        )
+        figure_of(ax).legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
     else:
         ax.legend(loc="lower right", fontsize="small")
     return finish(ax, given=given, show=show)

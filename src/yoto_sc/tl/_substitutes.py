@@ -248,7 +248,7 @@ def _from_model(adata: AnnData, model: YOTO) -> _Question:
 
 
 def _rules(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The rules on genes that the panel was selected under, as they were given."""
+    """Return the rules on genes that the panel was selected under, as they were given."""
     candidates = params.get("candidates")
     return {
         "include": as_list(params.get("include"), "include"),
