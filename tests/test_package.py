@@ -112,12 +112,12 @@ def test_all_names_of_namespaces_resolve(namespace):
 def test_documented_surface():
     from yoto_sc import datasets, model, pl, tl
 
-    assert {"select", "predict"} <= set(tl.__all__)
+    assert {"select", "predict", "stability", "substitutes"} <= set(tl.__all__)
     assert {"planted", "pbmc68k"} <= set(datasets.__all__)
     assert "YOTO" in model.__all__
     grouped = {"dotplot", "heatmap", "matrixplot", "stacked_violin", "umap"}
     assert {f"selected_genes_{plot}" for plot in grouped} <= set(pl.__all__)
-    assert {"selected_genes", "path", "training", "confusion"} <= set(pl.__all__)
+    assert {"selected_genes", "path", "training", "confusion", "stability"} <= set(pl.__all__)
 
 
 def test_version():

@@ -42,12 +42,13 @@ def substitutes(
 
     Each gene is dropped from the panel, and other genes are put in its place. Linear heads
     (logistic regression, ridge regression) are refitted every time and judged by five-fold
-    cross-validation, so that every score is of cells that the heads have not seen: at most 5,000
-    cells, drawn at random from those with a label. The genes to try are those with the largest
-    score statistic (Rao 1948) on the errors that the heads make without the gene.
+    cross-validation, on at most 5,000 cells that are drawn at random from those with a label. The
+    genes to try are those with the largest score statistic (Rao 1948) on the errors that the
+    heads make without the gene.
 
-    The panel itself was chosen with most of these cells in sight, its substitutes were not; so a
-    loss is more often stated too high than too low.
+    Substitutes are found and ranked on two of the five folds, and all scores are stated on the
+    other three: cells that neither the heads nor the choice of the substitute have seen, though
+    the selection of the panel may have.
 
     Parameters
     ----------
@@ -131,6 +132,15 @@ def substitutes(
                 f"adata.obs[{task.name!r}] shows fewer than two of the values that the panel was "
                 "selected for. Pass labelled data, such as those it was selected on."
             )
+    groups = None if question.split_key is None else adata.obs[question.split_key]
+    labelled = np.any(
+        [task.observed(array) for task, array in zip(question.tasks, labels, strict=True)], axis=0
+    )
+    if groups is not None and groups[labelled].nunique() < 2:
+        raise ValueError(
+            f"All cells with a label are in one group of split_key={question.split_key!r}; "
+            "holding groups out needs at least 2."
+        )
     expression = Expression.from_adata(adata, question.layer if layer is None else layer)
 
     from yoto_sc.model._substitutes import Exchanges
@@ -141,7 +151,7 @@ def substitutes(
         question.tasks,
         adata.var_names.get_indexer(pd.Index(question.genes)),
         rules.allowed,
-        None if question.split_key is None else adata.obs[question.split_key],
+        groups,
         np.random.default_rng(random_state),
     )
     rows = [
