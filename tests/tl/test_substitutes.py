@@ -154,6 +154,14 @@ def test_without_a_substitute_the_role_remains() -> None:
     assert of(table, "A", "type")["dropped_category"].item() in {"a", "c"}  # taken for each other
 
 
+def test_a_panel_of_one_gene() -> None:
+    adata = known(exclude=["R"])
+    adata.var["yoto_selected"] = adata.var_names == "A"
+    table = of(yt.tl.substitutes(adata, n=1), "A", "type")
+    assert table["substitute"].item() == "A_twin"
+    assert table["dropped_loss"].item() > 0.2
+
+
 def test_whole_groups_are_held_out() -> None:
     """A label that each donor has its own code for cannot be told in donors never seen."""
     rng = np.random.default_rng(3)
@@ -276,8 +284,12 @@ def test_a_refitted_head_is_one_fitted_anew() -> None:
     arguments = (labels, folds, np.ones((1, 200), dtype=np.float32), 3)
     warm = _ClassHead(*arguments)
     warm.fit(values[:, :5])
-    for columns, correlation in (([0, 1, 3, 4], None), ([0, 1, 5, 3, 4], 0.5)):
-        refitted = warm.refit(values[:, columns], 2, correlation)
+    swapped, without = values[:, [0, 1, 5, 3, 4]], values[:, :5] * [1, 1, 0, 1, 1]
+    for changed, correlation, columns in (
+        (swapped, 0.5, [0, 1, 5, 3, 4]),
+        (without.astype(np.float32), 0.0, [0, 1, 3, 4]),
+    ):
+        refitted = warm.refit(changed, 2, correlation)
         anew = _ClassHead(*arguments).fit(values[:, columns])
         assert refitted.error == pytest.approx(anew.error, abs=1e-4)
         np.testing.assert_allclose(refitted.scores, anew.scores, atol=0.011)

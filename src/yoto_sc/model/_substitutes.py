@@ -136,8 +136,7 @@ class Exchanges:
         cells = at_most(_MAX_CELLS, np.flatnonzero(labelled), rng)
         values = expression.on_model_scale(self._genes)[cells].toarray().astype(np.float32)
         values -= values.mean(axis=0)
-        spread = values.std(axis=0)
-        values /= np.where(spread > 0, spread, 1)
+        values /= np.maximum(values.std(axis=0), _TINY)
         self._values = values
         self._labels = [array[cells] for array in labels]
         codes = None if groups is None else groups.iloc[cells].factorize()[0]
@@ -171,11 +170,12 @@ class Exchanges:
         have the smallest error over all tasks, which is less noisy than the score.
         """
         gene = int(self._genes[position])
-        rest = np.delete(np.arange(self._n_panel), position)
-        without = self._values[:, rest]
-        yield Exchange(gene, None, float("nan"), _refit(self._judging, without, position, None))
-        dropped = _refit(self._screening, without, position, None)
+        without = self._values[:, : self._n_panel].copy()
+        without[:, position] = 0  # as good as no gene, also for a panel of one
+        yield Exchange(gene, None, float("nan"), _refit(self._judging, without, position, 0.0))
+        dropped = _refit(self._screening, without, position, 0.0)
         tried = []
+        rest = np.delete(np.arange(self._n_panel), position)
         for candidate in self._candidates(rest, dropped, n + _N_MORE):
             columns = np.arange(self._n_panel)
             columns[position] = candidate
@@ -197,8 +197,7 @@ class Exchanges:
         """
         free = np.arange(self._n_panel, self._values.shape[1])
         basis, _ = np.linalg.qr(self._values[:, rest])
-        left = self._values[:, free]
-        left = left - basis @ (basis.T @ left)
+        left = self._values[:, free] - basis @ (basis.T @ self._values[:, free])
         squares = left**2
         gains = np.zeros(len(free))
         for judgement in dropped:
@@ -249,9 +248,7 @@ class _ClassHead:
         ]
         return self._judge(values, self._fitted)
 
-    def refit(
-        self, values: NDArray[np.float32], position: int, correlation: float | None
-    ) -> Judgement:
+    def refit(self, values: NDArray[np.float32], position: int, correlation: float) -> Judgement:
         """Fit to a changed panel and judge, starting from the whole panel's coefficients.
 
         Parameters
@@ -261,22 +258,18 @@ class _ClassHead:
         position
             Place of the gene that leaves.
         correlation
-            Correlation of its substitute with it; `None`: there is no substitute.
+            Correlation of its substitute with it; 0 without one.
         """
-        fitted = []
+        fitted: list[LogisticRegression | None] = []
         for (train, _), whole in zip(self._folds, self._fitted, strict=True):
             if whole is None:
                 fitted.append(None)
                 continue
             model = self._new()
             model.classes_, model.intercept_ = whole.classes_, whole.intercept_.copy()
-            if correlation is None:
-                model.coef_ = np.delete(whole.coef_, position, axis=1)
-            else:
-                model.coef_ = whole.coef_.copy()
-                model.coef_[:, position] *= correlation
-            model.fit(values[train], self._labels[train], self._cell_weights[train])
-            fitted.append(model)
+            model.coef_ = whole.coef_.copy()
+            model.coef_[:, position] *= correlation
+            fitted.append(model.fit(values[train], self._labels[train], self._cell_weights[train]))
         return self._judge(values, fitted)
 
     def _new(self) -> LogisticRegression:
@@ -349,9 +342,7 @@ class _ValueHead:
             (2 * judged / unit)[:, None].astype(np.float32),
         )
 
-    def refit(
-        self, values: NDArray[np.float32], position: int, correlation: float | None
-    ) -> Judgement:
+    def refit(self, values: NDArray[np.float32], position: int, correlation: float) -> Judgement:
         """Fit to a changed panel and judge; the solution is in closed form."""
         del position, correlation
         return self.fit(values)
@@ -417,7 +408,7 @@ def _refit(
     heads: Sequence[_ClassHead | _ValueHead],
     values: NDArray[np.float32],
     position: int,
-    correlation: float | None,
+    correlation: float,
 ) -> list[Judgement]:
     return [head.refit(values, position, correlation) for head in heads]
 

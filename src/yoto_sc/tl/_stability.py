@@ -171,9 +171,11 @@ def stability(
 
     seeds = np.random.default_rng(random_state).integers(2**31, size=n_runs)
     samples = _samples(adata.obs, tasks, split_key, subsample, seeds)
-    columns = list(dict.fromkeys([*categorical_keys, *continuous_keys, *as_list(split_key, "")]))
+    columns = list(
+        dict.fromkeys([*categorical_keys, *continuous_keys, *as_list(split_key, "split_key")])
+    )
     results: list[pd.DataFrame | None] = []
-    runs = []
+    runs: list[dict[str, Any]] = []
     for seed, cells in _with_progress(list(zip(seeds, samples, strict=True)), progress_bar):
         sample = AnnData(
             X=expression.matrix[cells], obs=adata.obs.iloc[cells][columns], var=adata.var.copy()

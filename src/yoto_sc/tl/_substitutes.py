@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from yoto_sc._tasks import tasks_from_obs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from anndata import AnnData
     from numpy.typing import NDArray
@@ -115,7 +115,7 @@ def substitutes(
     >>> yt.tl.select(adata, 8, categorical_keys="bulk_labels", max_steps=40, progress_bar=False)
     >>> gene = yt.Panel.from_adata(adata).genes[0]
     >>> table = yt.tl.substitutes(adata, genes=gene, n=2)
-    >>> list(table["rank"]), table["metric"][0]
+    >>> table["rank"].tolist(), table["metric"][0]
     ([1, 2], 'macro_f1')
     """
     check_adata(adata)
@@ -198,7 +198,7 @@ def _question(adata: AnnData, model_or_key: Any) -> _Question:
 
     if isinstance(model_or_key, str | PathLike):
         try:
-            model_or_key = YOTO.load(model_or_key, accelerator="cpu")
+            model_or_key = YOTO.load(Path(model_or_key), accelerator="cpu")
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"{str(model_or_key)!r} is neither the key of a selection in adata nor the "
@@ -297,11 +297,12 @@ def _rows(
             before, without = whole[position], dropped.judgements[position]
             after = exchange.judgements[position]
             category, category_loss = _worst_category(task, before, without)
-            is_swap = exchange.substitute is not None
+            substitute = exchange.substitute
+            is_swap = substitute is not None
             yield {
                 "gene": var_names[exchange.gene],
                 "rank": rank if is_swap else pd.NA,
-                "substitute": var_names[exchange.substitute] if is_swap else None,
+                "substitute": None if substitute is None else var_names[substitute],
                 "correlation": exchange.correlation,
                 "task": task.name,
                 "metric": _METRIC[task.kind],
