@@ -197,7 +197,7 @@ def test_a_failed_run_is_told_and_left_out(
 ) -> None:
     failing(monkeypatch, {1})
     run(adata, n_runs=4)
-    assert "Run 1 of 4 failed: it diverged" in caplog.text
+    assert "run_1 failed and is left out: it diverged" in caplog.text
     record = adata.uns["yoto_stability"]
     assert list(record["runs"]["error"]) == ["", "RuntimeError: it diverged", "", ""]
     assert list(record["jaccard"].index) == ["run_0", "run_2", "run_3"]

@@ -198,7 +198,7 @@ def stability(
                 **(select_kwargs or {}),
             )
         except (ValueError, RuntimeError, ArithmeticError) as error:
-            logger.warning("Run %d of %d failed: %s", len(runs), n_runs, error)
+            logger.warning("run_%d failed and is left out: %s", len(runs), error)
             run["error"] = f"{type(error).__name__}: {error}"
             results.append(None)
         else:
@@ -207,9 +207,10 @@ def stability(
         runs.append(run)
     found = {f"run_{number}": table for number, table in enumerate(results) if table is not None}
     if len(found) < 2:
+        errors = [run["error"] for run in runs if run["error"]]
         raise RuntimeError(
-            f"{n_runs - len(found)} of {n_runs} runs failed, and stability needs at least two. "
-            f"The last error was {runs[-1]['error'] or 'another'!r}."
+            f"{len(errors)} of {n_runs} runs failed, but at least two must succeed. The last "
+            f"error was {errors[-1]!r}."
         )
 
     panels = pd.DataFrame(
