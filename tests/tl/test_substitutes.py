@@ -155,7 +155,7 @@ def test_without_a_substitute_the_role_remains() -> None:
 
 
 def test_a_panel_of_one_gene() -> None:
-    adata = known(exclude=["R"])
+    adata = known(exclude=["R", "B"])
     adata.var["yoto_selected"] = adata.var_names == "A"
     table = of(yt.tl.substitutes(adata, n=1), "A", "type")
     assert table["substitute"].item() == "A_twin"
