@@ -246,7 +246,11 @@ class _PanelSize(click.ParamType):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the number, or the word."""
-        return value if value == "auto" else click.IntRange(min=1).convert(value, param, ctx)
+        if value == "auto" or isinstance(value, int):
+            return value
+        if not value.isdecimal() or int(value) < 1:
+            self.fail(f"{value!r} is neither a whole number above 0 nor 'auto'.", param, ctx)
+        return int(value)
 
 
 def _genes(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
@@ -272,34 +276,36 @@ def _read(path: Path) -> AnnData:
         return anndata.read_zarr(path) if path.is_dir() else anndata.read_h5ad(path)
     except Exception as error:  # whatever a reader stumbles on, the file is the cause
         raise click.BadParameter(
-            f"{path} cannot be read as h5ad or zarr: {_one_line(error)}", param_hint="INPUT"
+            f"{path} cannot be read as h5ad or zarr: {_one_line(error)}", param_hint="'INPUT'"
         ) from error
 
 
 def _check_new_directory(out: Path, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
-        raise click.BadParameter(f"{out} is a file. Name a directory.", param_hint="--out")
+        raise click.BadParameter(f"{out} is a file. Name a directory.", param_hint="'--out'")
     if out.is_dir() and any(out.iterdir()):
         if not overwrite:
             raise click.BadParameter(
                 f"{out} is not empty. Name a new directory, or add --overwrite.",
-                param_hint="--out",
+                param_hint="'--out'",
             )
         if (out / MODEL).exists() and not (out / MODEL / "model.json").is_file():
             raise click.BadParameter(
                 f"{out / MODEL} is no earlier result, and is not replaced. Name another "
                 "directory.",
-                param_hint="--out",
+                param_hint="'--out'",
             )
     _check_writable(out)
 
 
 def _check_new_file(out: Path, overwrite: bool, suffixes: Sequence[str]) -> None:
     if out.suffix not in suffixes:
-        raise click.BadParameter(f"{out} must end in {' or '.join(suffixes)}.", param_hint="--out")
+        raise click.BadParameter(
+            f"{out} must end in {' or '.join(suffixes)}.", param_hint="'--out'"
+        )
     if out.is_dir() or (out.exists() and not overwrite):
         raise click.BadParameter(
-            f"{out} exists. Name a new file, or add --overwrite.", param_hint="--out"
+            f"{out} exists. Name a new file, or add --overwrite.", param_hint="'--out'"
         )
     _check_writable(out)
 
@@ -308,7 +314,7 @@ def _check_writable(out: Path) -> None:
     parent = _existing(out if out.is_dir() else out.absolute().parent)
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise click.BadParameter(
-            f"{out} cannot be made: {parent} cannot be written to.", param_hint="--out"
+            f"{out} cannot be made: {parent} cannot be written to.", param_hint="'--out'"
         )
 
 
@@ -426,7 +432,6 @@ def commands() -> None:
     metavar="N",
     type=click.IntRange(min=0),
     default=0,
-   
     help="Seed.",
 )
 @_option(
@@ -518,6 +523,73 @@ def predict(
     return Report(
         f"{adata.n_obs} cells are labelled in {out}: {', '.join(columns)}.",
         {"n_cells": adata.n_obs, "columns": columns, "files": [str(out)]},
+    )
+
+
+@_command(
+    """  yoto-sc evaluate ref.h5ad --genes panel.csv --categorical-key cell_type \\
+      --split-key donor -o scores.csv"""
+)
+@_input
+@_option(
+    "Genes",
+    "--genes",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="File with a gene a line, or a panel.csv.",
+)
+@_option("Genes", "--layer", metavar="LAYER", help="Layer with the expression, in place of X.")
+@_repeated(
+    "Tasks",
+    "--categorical-key",
+    "categorical_keys",
+    metavar="COLUMN",
+    help="Column of obs with classes; repeatable.",
+)
+@_repeated(
+    "Tasks",
+    "--continuous-key",
+    "continuous_keys",
+    metavar="COLUMN",
+    help="Column of obs with numbers; repeatable.",
+)
+@_option(
+    "Tasks", "--split-key", metavar="COLUMN", help="Column of obs whose groups stay together."
+)
+@_option("Tasks", "--n-splits", metavar="N", type=click.IntRange(min=2), default=5, help="Folds.")
+@_option(
+    "Tasks", "--random-state", metavar="N", type=click.IntRange(min=0), default=0, help="Seed."
+)
+@_common("CSV file")
+def evaluate(
+    input: Path,
+    genes: Path,
+    out: Path,
+    overwrite: bool,
+    quiet: bool,
+    as_json: bool,
+    **arguments: Any,
+) -> Report:
+    """Score any list of genes by classifiers trained on them.
+
+    OUT is a table with a row for each score.
+    """
+    _check_new_file(out, overwrite, [".csv"])
+    listed = _genes_in(genes)
+    adata = _read(input)
+
+    from yoto_sc import tl
+
+    scores = tl.evaluate(adata, listed, **arguments)
+    with _staged(out.parent) as directory:
+        scores.to_csv(directory / out.name, index=False)
+    return Report(
+        f"{scores.to_string(index=False)}\n\nWritten to {out}.",
+        {
+            "genes": listed,
+            "scores": json.loads(scores.to_json(orient="records")),
+            "files": [str(out)],
+        },
     )
 
 
