@@ -221,6 +221,10 @@ WRONG = {
         ["predict", "data.h5ad", "--model", "no", "-o", "new.csv"],
         "'no' does not exist",
     ),
+    "no panel": (
+        ["evaluate", "data.h5ad", "--genes", "no", "-o", "new.csv"],
+        "'no' does not exist",
+    ),
     "unknown kind": (["predict", "data.h5ad", "--model", ".", "-o", "new.xls"], "must end in"),
 }
 """Refused before anything is read."""
@@ -485,7 +489,7 @@ def test_ctrl_c_ends_a_training(folder: Path) -> None:
     # A shell in the background lets its children ignore Ctrl-C; a terminal does not.
     listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     code = f"{listen}import sys; from yoto_sc.cli import main; sys.exit(main(sys.argv[1:]))"
-    words = [sys.executable, "-c", code, *SELECT, "--max-steps", "100000"]
+    words = [sys.executable, "-c", code, *SELECT, "--max-steps", "2000"]
     process = subprocess.Popen(
         words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder
     )

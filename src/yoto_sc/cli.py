@@ -39,6 +39,9 @@ DEMO: dict[str, Any] = {
 }
 """Arguments of `yoto_sc.tl.select` in the demo."""
 
+CLASSIFIERS = ("logistic_regression", "random_forest", "k_neighbors")
+"""Those of `yoto_sc.tl.evaluate`, whose import would make help wait."""
+
 MODEL = "model"
 TABLES = ("metrics", "path")
 PLOTS = ("selected_genes", "path", "training", "confusion", "dotplot")
@@ -196,32 +199,8 @@ def _sigterm_cleans_up() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _common(suffixes: str) -> Callable[[Any], Any]:
-    """Declare what every command has; `suffixes` tells what is written."""
-    options = [
-        _option(
-            "Output",
-            *("-o", "--out"),
-            type=click.Path(path_type=Path),
-            required=True,
-            help=f"{suffixes} to write; it appears when all is done.",
-        ),
-        _option("Output", "--overwrite", is_flag=True, help="Replace an earlier result."),
-        _option(
-            "Output", "--json", "as_json", is_flag=True, help="Print one JSON object for machines."
-        ),
-        _option("Output", "-q", "--quiet", is_flag=True, help="Show no progress and no notes."),
-        _option(
-            "Other",
-            "--config",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            is_eager=True,
-            expose_value=False,
-            callback=_read_config,
-            help="TOML file with values for these options, under their names in Python, such as "
-            "categorical_keys. The command line goes first.",
-        ),
-    ]
+def _together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Declare options that several commands share."""
 
     def declare(function: Any) -> Any:
         for option in reversed(options):
@@ -231,12 +210,72 @@ def _common(suffixes: str) -> Callable[[Any], Any]:
     return declare
 
 
+def _common(written: str) -> Callable[[Any], Any]:
+    """Declare the options that every command has; `written` says what `--out` is."""
+    return _together(
+        _option(
+            "Output",
+            "-o",
+            "--out",
+            type=click.Path(path_type=Path),
+            required=True,
+            help=f"{written} to write; it appears when all is done.",
+        ),
+        _option("Output", "--overwrite", is_flag=True, help="Replace an earlier result."),
+        _option(
+            "Output", "--json", "as_json", is_flag=True, help="Print one JSON object for machines."
+        ),
+        _option("Output", "-q", "--quiet", is_flag=True, help="Show no progress and no notes."),
+    )
+
+
 def _command(epilog: str) -> Callable[[Any], Any]:
     """Declare a command; `epilog` holds its examples."""
     return commands.command(cls=_Command, epilog=f"\b\nExamples:\n{epilog}")
 
 
 _input = click.argument("input", type=click.Path(exists=True, path_type=Path))
+_layer = _option(
+    "Genes", "--layer", metavar="LAYER", help="Layer with the expression, in place of X."
+)
+_config = _option(
+    "Other",
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=_read_config,
+    help="TOML file with values for these options, under their names in Python, such as "
+    "categorical_keys. The command line goes first.",
+)
+_tasks = _together(
+    _repeated(
+        "Tasks",
+        "--categorical-key",
+        "categorical_keys",
+        metavar="COLUMN",
+        help="Column of obs with classes; repeatable.",
+    ),
+    _repeated(
+        "Tasks",
+        "--continuous-key",
+        "continuous_keys",
+        metavar="COLUMN",
+        help="Column of obs with numbers; repeatable.",
+    ),
+    _repeated(
+        "Tasks",
+        "--unlabeled",
+        metavar="CATEGORY",
+        help='Category that stands for "no label"; repeatable.',
+    ),
+    _option(
+        "Tasks",
+        "--split-key",
+        metavar="COLUMN",
+        help="Column of obs whose groups are held out whole.",
+    ),
+)
 
 
 class _PanelSize(click.ParamType):
@@ -381,30 +420,8 @@ def commands() -> None:
 @_option(
     "Tasks", "--n-genes", type=_PanelSize(), required=True, help="Size of the panel, or auto."
 )
-@_repeated(
-    "Tasks",
-    "--categorical-key",
-    "categorical_keys",
-    metavar="COLUMN",
-    help="Column of obs with classes; repeatable.",
-)
-@_repeated(
-    "Tasks",
-    "--continuous-key",
-    "continuous_keys",
-    metavar="COLUMN",
-    help="Column of obs with numbers; repeatable.",
-)
-@_repeated(
-    "Tasks",
-    "--unlabeled",
-    metavar="CATEGORY",
-    help='Category that stands for "no label"; repeatable.',
-)
-@_option(
-    "Tasks", "--split-key", metavar="COLUMN", help="Column of obs whose groups are held out whole."
-)
-@_option("Genes", "--layer", metavar="LAYER", help="Layer with the expression, in place of X.")
+@_tasks
+@_layer
 @_repeated(
     "Genes",
     "--include",
@@ -451,6 +468,7 @@ def commands() -> None:
     "Output", "--key-added", metavar="KEY", default="yoto", help="Prefix of all columns written."
 )
 @_common("Directory")
+@_config
 def select(
     input: Path, out: Path, overwrite: bool, quiet: bool, as_json: bool, **arguments: Any
 ) -> Report:
@@ -488,6 +506,7 @@ def select(
     "Output", "--key-added", metavar="KEY", default="yoto", help="Prefix of all columns written."
 )
 @_common("h5ad or CSV file")
+@_config
 def predict(
     input: Path,
     model: Path,
@@ -538,29 +557,24 @@ def predict(
     required=True,
     help="File with a gene a line, or a panel.csv.",
 )
-@_option("Genes", "--layer", metavar="LAYER", help="Layer with the expression, in place of X.")
+@_layer
+@_tasks
 @_repeated(
-    "Tasks",
-    "--categorical-key",
-    "categorical_keys",
-    metavar="COLUMN",
-    help="Column of obs with classes; repeatable.",
+    "Scores",
+    "--classifier",
+    "classifiers",
+    type=click.Choice(CLASSIFIERS),
+    default=CLASSIFIERS,
+    metavar="NAME",
+    help="What is trained on the genes; repeatable.",
 )
-@_repeated(
-    "Tasks",
-    "--continuous-key",
-    "continuous_keys",
-    metavar="COLUMN",
-    help="Column of obs with numbers; repeatable.",
-)
+@_option("Scores", "--n-splits", metavar="N", type=click.IntRange(min=2), default=5, help="Folds.")
+@_option("Scores", "--use-rep", metavar="NAME", help="Entry of obsm with the structure to keep.")
 @_option(
-    "Tasks", "--split-key", metavar="COLUMN", help="Column of obs whose groups stay together."
-)
-@_option("Tasks", "--n-splits", metavar="N", type=click.IntRange(min=2), default=5, help="Folds.")
-@_option(
-    "Tasks", "--random-state", metavar="N", type=click.IntRange(min=0), default=0, help="Seed."
+    "Scores", "--random-state", metavar="N", type=click.IntRange(min=0), default=0, help="Seed."
 )
 @_common("CSV file")
+@_config
 def evaluate(
     input: Path,
     genes: Path,
@@ -570,9 +584,10 @@ def evaluate(
     as_json: bool,
     **arguments: Any,
 ) -> Report:
-    """Score any list of genes by classifiers trained on them.
+    """Score any list of genes on held-out cells.
 
-    OUT is a table with a row for each score.
+    OUT is a table with a row for each fold and score. Genes that were selected on the cells of
+    INPUT score too well: evaluate on others.
     """
     _check_new_file(out, overwrite, [".csv"])
     listed = _genes_in(genes)
@@ -583,8 +598,10 @@ def evaluate(
     scores = tl.evaluate(adata, listed, **arguments)
     with _staged(out.parent) as directory:
         scores.to_csv(directory / out.name, index=False)
+    by = ["task", "classifier", "metric"]
+    means = scores.groupby(by, sort=False)["value"].mean().round(3).reset_index()
     return Report(
-        f"{scores.to_string(index=False)}\n\nWritten to {out}.",
+        f"Means over folds:\n{means.to_string(index=False)}\n\nWritten to {out}.",
         {
             "genes": listed,
             "scores": json.loads(scores.to_json(orient="records")),
