@@ -496,6 +496,7 @@ def select(
 @_option(
     "Prediction",
     "--n-genes",
+    metavar="N",
     type=click.IntRange(min=1),
     help="Use this many best genes of the panel only.",
 )
