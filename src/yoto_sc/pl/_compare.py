@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from yoto_sc.pl._docs import SHOW, fill
 from yoto_sc.pl._figure import axes_for, finish
 from yoto_sc.pl._style import GREY, PALETTE, metric_name
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
 PREFERRED = ("macro_f1", "r2")
@@ -56,6 +56,8 @@ def compare(
     ------
     KeyError
         `table` lacks a column of :func:`yoto_sc.tl.compare`.
+    TypeError
+        `table` is no DataFrame.
     ValueError
         `table` holds no value of `metric`.
 
@@ -106,6 +108,10 @@ def compare(
 
 def _rows_of(table: pd.DataFrame, metric: str | None) -> pd.DataFrame:
     """Return the rows to draw that have a value."""
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(
+            f"table must be what yoto_sc.tl.compare returned, not a {type(table).__name__}."
+        )
     absent = [column for column in COLUMNS if column not in table.columns]
     if absent:
         raise KeyError(
@@ -124,12 +130,17 @@ def _rows_of(table: pd.DataFrame, metric: str | None) -> pd.DataFrame:
 def _blocks(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Split rows by task and class; the heading of each is empty if there is but one to name."""
     several_tasks = rows["task"].nunique() > 1
+    several_metrics = rows["metric"].nunique() > 1
     blocks = {}
-    for (task, category), block in rows.groupby(["task", "category"], sort=False):
+    for of, block in rows.groupby(["task", "category"], sort=False):
+        task, category = map(str, of)
         heading = category or task or ("all genes" if several_tasks else "")
         if category and several_tasks:
             heading = f"{task}: {category}"
-        if rows["metric"].iloc[0] == "recall":
+        metric = block["metric"].iloc[0]
+        if several_metrics:
+            heading += f" ({metric_name(metric)})"
+        if metric == "recall":
             one = block[
                 (block["panel"] == block["panel"].iloc[0])
                 & (block["classifier"] == block["classifier"].iloc[0])
@@ -149,11 +160,11 @@ def _draw(ax: Axes, at: int, rows: pd.DataFrame, color: str) -> None:
     is_recall = rows["metric"].iloc[0] == "recall"
     weights = folds["n_cells"].first().to_numpy(dtype=np.float64) if is_recall else None
     if len(values) > 1:
-        line = {"color": color, "alpha": 0.45, "clip_on": False}
-        ax.plot([values.min(), values.max()], [at, at], linewidth=1.2, **line)
-        ax.plot(values, np.full(len(values), at), "o", markersize=4, **line)
+        faint: dict[str, Any] = {"color": color, "alpha": 0.45}
+        ax.plot([values.min(), values.max()], [at, at], linewidth=1.2, **faint)
+        ax.plot(values, np.full(len(values), at), "o", markersize=4, **faint)
     mean = np.average(values, weights=weights)
-    ax.plot(mean, at, "o", color=color, markersize=8, markeredgecolor="white", clip_on=False)
+    ax.plot(mean, at, "o", color=color, markersize=8, markeredgecolor="white")
 
 
 def _axis_label(rows: pd.DataFrame) -> str:

@@ -130,7 +130,7 @@ def _given(adata: AnnData, genes: Sequence[str]) -> list[str]:
 def _correlation(values: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return Pearson correlations, NaN for genes that are the same in all cells."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        correlation = np.corrcoef(values, rowvar=False, dtype=np.float64)
+        correlation = np.atleast_2d(np.corrcoef(values, rowvar=False, dtype=np.float64))
     constant = np.ptp(values, axis=0) == 0
     correlation[constant] = correlation[:, constant] = np.nan
     return correlation

@@ -137,8 +137,8 @@ def evaluate(
 
     where folds of cells are those of
     ``StratifiedKFold(n_splits, shuffle=True, random_state=random_state)`` and folds of groups
-    those of ``StratifiedGroupKFold`` with the same arguments, or of ``LeaveOneGroupOut`` if there are at
-    most `n_splits` groups. For numbers, it is ``KFold`` and ``GroupKFold``, with
+    those of ``StratifiedGroupKFold`` with the same arguments, or of ``LeaveOneGroupOut`` if there
+    are at most `n_splits` groups. For numbers, it is ``KFold`` and ``GroupKFold``, with
     ``RidgeCV(np.logspace(-2, 4, 13))``, ``KNeighborsRegressor()`` and
     ``RandomForestRegressor(max_features=1 / 3, random_state=random_state)``. Forests grow in as
     many threads as :class:`joblib.parallel_config` says, which does not change the result; all
