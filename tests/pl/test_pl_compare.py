@@ -58,8 +58,8 @@ def test_folds_and_their_mean():
     ]
     for task, metric, first in (("cell_type", "macro_f1", 1), ("age", "r2", 5)):
         for label, mean, folds in rows[first : first + 3]:
-            ours = table.query("panel == @label and task == @task and metric == @metric")
-            expected = ours.groupby("fold")["value"].mean()
+            ours = (table["panel"] == label) & (table["task"] == task)
+            expected = table[ours & (table["metric"] == metric)].groupby("fold")["value"].mean()
             np.testing.assert_allclose(folds, expected)
             np.testing.assert_allclose(mean, expected.mean())
 
@@ -107,7 +107,7 @@ def test_a_panel_without_values_keeps_its_row():
 def test_labels_do_not_overlap(n_panels):
     names = [f"a rather long name of a panel {number}" for number in range(n_panels)]
     ax = yt.pl.compare(make_table(names), metric="recall")
-    ax.figure.canvas.draw()
+    ax.figure.draw_without_rendering()
     boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
     spans = sorted((box.y0, box.y1) for box in boxes)
     assert all(a[1] <= b[0] + 1 for a, b in zip(spans, spans[1:], strict=False))

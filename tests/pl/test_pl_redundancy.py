@@ -73,8 +73,7 @@ def test_constant_genes_are_grey(adata):
 @pytest.mark.parametrize("n_genes", [2, 8, 32, 64, 100])
 def test_names_do_not_overlap(adata, n_genes):
     ax = yt.pl.redundancy(adata, genes=list(adata.var_names[:n_genes]))
-    figure = ax.figure
-    figure.canvas.draw()
+    ax.figure.draw_without_rendering()
     boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
     tops = sorted((box.y0, box.y1) for box in boxes)
     # The box of a text has some air above and below the letters.

@@ -80,8 +80,8 @@ def make_folds(
     >>> import numpy as np
     >>> for train, test in make_folds(np.array([0, 0, 1, 1, 2, -1]), 2):
     ...     print(train, test)
-    [0 2 4] [1 3]
-    [1 3 4] [0 2]
+    [0 3 4] [1 2]
+    [1 2 4] [0 3]
     """
     is_class = labels.dtype.kind in "iu"
     observed = labels >= 0 if is_class else ~np.isnan(labels)

@@ -79,7 +79,7 @@ def redundancy(
     >>> adata = yt.datasets.pbmc68k()
     >>> ax = yt.pl.redundancy(adata, genes=["CD3D", "CD3E", "NKG7"])
     >>> [label.get_text() for label in ax.get_xticklabels()]
-    ['NKG7', 'CD3D', 'CD3E']
+    ['NKG7', 'CD3E', 'CD3D']
     """
     names = read_panel(adata, key).genes if genes is None else _given(adata, genes)
     if len(names) < 2:

@@ -69,7 +69,7 @@ def compare(
     --------
     >>> import yoto_sc as yt
     >>> adata = yt.datasets.pbmc68k()
-    >>> panels = {"markers": ["CD3D", "MS4A1", "NKG7", "LYZ"], "ribosomal": ["RPL3", "RPS4X"]}
+    >>> panels = {"markers": ["CD3D", "MS4A1", "NKG7", "LYZ"], "ribosomal": ["RPL39", "RPL36AL"]}
     >>> scores = yt.tl.compare(
     ...     adata, panels, categorical_keys="bulk_labels", classifiers="k_neighbors"
     ... )
