@@ -138,8 +138,13 @@ def test_completion() -> None:
             yt.tl.predict,
             {"adata", "copy"},
         ),
+        (
+            ["evaluate", "data.h5ad", "--genes", "data.h5ad", "-o", "new.csv"],
+            yt.tl.evaluate,
+            {"adata", "markers"},
+        ),
     ],
-    ids=["select", "predict"],
+    ids=["select", "predict", "evaluate"],
 )
 def test_options_are_the_arguments_of_the_verb(
     words: list[str], verb: Callable[..., Any], apart: set[str], folder: Path
@@ -450,6 +455,32 @@ def test_predict_of_a_damaged_model(
     assert cli.main([*words, str(tmp_path / "new.csv")]) == 2
     assert "holds no model of yoto_sc" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluate_is_the_verb(
+    done: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = done.folder / "data.h5ad", tmp_path / "scores.csv"
+    words = ["evaluate", str(data), "--genes", str(done.out / "panel.csv"), "-o", str(out)]
+    options = ["--classifier", "logistic_regression", "--n-splits", "2", "--json"]
+    assert cli.main([*words, *TASKS, *options]) == 0
+    told = json.loads(capsys.readouterr().out)
+    genes = yt.Panel.from_csv(done.out / "panel.csv").genes
+    expected = yt.tl.evaluate(
+        anndata.read_h5ad(data),
+        genes,
+        categorical_keys="task_0",
+        continuous_keys="score_0",
+        classifiers="logistic_regression",
+        n_splits=2,
+    )
+    text = dict.fromkeys(("task", "classifier", "metric", "category"), str)
+    written = pd.read_csv(
+        out, dtype=text, keep_default_na=False, na_values={"value": "", "fold": "", "n_cells": ""}
+    )
+    pd.testing.assert_frame_equal(written, expected, check_dtype=False)
+    assert told["genes"] == genes
+    assert len(told["scores"]) == len(expected)
 
 
 def test_zarr_in_and_an_earlier_result_replaced(

@@ -53,7 +53,9 @@ LAYERS = {
         TABLES | {"lightning", "rich", "safetensors", "scvi", "sklearn", "torch", "tqdm"},
     ),
     "tl": layer(
-        BASE | {"select", "metrics"}, TABLES | {"sklearn", "scanpy", "tqdm"}, lazy={"model"}
+        BASE | {"select", "metrics"},
+        TABLES | {"sklearn", "scanpy", "threadpoolctl", "tqdm"},
+        lazy={"model"},
     ),
     "pl": layer({"_keys", "_panel"}, TABLES | {"matplotlib", "scanpy", "seaborn"}),
     "cli": layer(
