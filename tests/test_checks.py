@@ -15,6 +15,7 @@ from yoto_sc._checks import (
     check_integer,
     check_n_genes,
     check_new_directory,
+    check_panel,
     check_split_key,
     check_task_keys,
     check_written_keys,
@@ -406,3 +407,19 @@ def test_as_list_of_another_type(value):
 
 def test_missing_genes_keep_their_order():
     assert missing_genes(pd.Index(GENES), ["z", "CD3D", "b", "a"]) == ["z", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("genes", "error", "match"),
+    [
+        ([], ValueError, "`genes` holds no gene"),
+        (["CD3D", 1], TypeError, "`genes` must hold var names"),
+        (["CD3D", "LYS"], KeyError, r"`genes` names \['LYS'\].*Did you mean LYZ"),
+        (["CD3D", "LYZ", "CD3D"], ValueError, r"`genes` names \['CD3D'\] more than once"),
+    ],
+)
+def test_panels_that_are_no_panels(genes, error, match):
+    names = pd.Index(["CD3D", "LYZ", "NKG7"])
+    check_panel(names, ["LYZ", "CD3D"], "genes")
+    with pytest.raises(error, match=match):
+        check_panel(names, genes, "genes")

@@ -53,10 +53,14 @@ LAYERS = {
         TABLES | {"lightning", "rich", "safetensors", "scvi", "sklearn", "torch", "tqdm"},
     ),
     "tl": layer(
-        BASE | {"select", "metrics"}, TABLES | {"sklearn", "scanpy", "tqdm"}, lazy={"model"}
+        BASE | {"select", "metrics"},
+        TABLES | {"sklearn", "scanpy", "threadpoolctl", "tqdm"},
+        lazy={"model"},
     ),
     "pl": layer({"_keys", "_panel"}, TABLES | {"matplotlib", "scanpy", "seaborn"}),
-    "cli": layer(BASE | {"datasets"}, TABLES, lazy={"datasets", "metrics", "model", "pl", "tl"}),
+    "cli": layer(
+        BASE | {"datasets"}, TABLES | {"click"}, lazy={"datasets", "metrics", "model", "pl", "tl"}
+    ),
     "__main__": layer({"cli"}),
 }
 """The parts of the package, as the architecture lists them."""

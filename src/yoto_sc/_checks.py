@@ -256,6 +256,26 @@ def resolve_genes(
     return GeneRules(allowed, required)
 
 
+def check_panel(names: pd.Index, genes: Sequence[str], argument: str) -> None:
+    """Refuse gene lists that are empty, name an unknown gene, or one twice.
+
+    Raises
+    ------
+    KeyError
+        A gene is not among `names`.
+    TypeError
+        A gene name is no string.
+    ValueError
+        No gene, or a gene twice.
+    """
+    if not genes:
+        raise ValueError(f"`{argument}` holds no gene. Name at least one of adata.var_names.")
+    _mask_of(names, genes, argument)
+    twice = sorted({gene for gene in genes if genes.count(gene) > 1})
+    if twice:
+        raise ValueError(f"`{argument}` names {twice} more than once.")
+
+
 def check_n_genes(n_genes: int | Literal["auto"], rules: GeneRules) -> None:
     """Refuse panel sizes that the rules cannot meet.
 

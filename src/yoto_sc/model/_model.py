@@ -32,7 +32,7 @@ from yoto_sc.model._files import damaged, read_model, write_model
 from yoto_sc.model._module import X_KEY, YOTOModule
 from yoto_sc.model._outcome import summarize
 from yoto_sc.model._plan import SelectionTrainingPlan
-from yoto_sc.model._progress import SelectionProgress
+from yoto_sc.model._progress import SelectionLog, SelectionProgress
 from yoto_sc.model._run import run, seeded
 from yoto_sc.model._selection import Selection
 from yoto_sc.model._splits import default_validation_size, split_cells
@@ -248,7 +248,7 @@ class YOTO(BaseModelClass):
         accelerator, devices
             As in Lightning's trainer.
         progress_bar
-            Whether to show progress.
+            Whether to show progress as a bar; it is written to the log otherwise, at level INFO.
         plan_kwargs
             For :class:`~yoto_sc.model.SelectionTrainingPlan`.
         **trainer_kwargs
@@ -336,8 +336,7 @@ class YOTO(BaseModelClass):
                 **(plan_kwargs or {}),
             )
             callbacks = [*trainer_kwargs.pop("callbacks", [])]
-            if progress_bar:
-                callbacks.append(SelectionProgress(plan))
+            callbacks.append(SelectionProgress(plan) if progress_bar else SelectionLog(plan))
             self.trainer = run(
                 plan,
                 data,
