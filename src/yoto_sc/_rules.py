@@ -149,16 +149,13 @@ class GeneRules:
         What a panel meets, a smaller one with the required genes meets too, as amounts are not
         negative. So the sizes that can be met have no gap.
         """
-        low, high = 0, limit
-        smallest = max(1, int(self.required.sum()))
+        low, high = max(1, int(self.required.sum())), limit
+        if low > high or not self.is_feasible(low):
+            return 0
         while low < high:
             middle = (low + high + 1) // 2
-            if middle < smallest:
-                return 0
             if self.is_feasible(middle):
                 low = middle
-            elif middle == smallest:
-                return 0
             else:
                 high = middle - 1
         return low
