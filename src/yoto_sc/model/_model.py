@@ -19,6 +19,7 @@ from yoto_sc._checks import (
     as_list,
     check_fraction,
     check_integer,
+    check_limits,
     check_n_genes,
     check_split_key,
     check_task_keys,
@@ -26,6 +27,8 @@ from yoto_sc._checks import (
     resolve_genes,
 )
 from yoto_sc._expression import Expression
+from yoto_sc._limits import limit_expression
+from yoto_sc._tasks import Task
 from yoto_sc.model._data import SelectionData
 from yoto_sc.model._fields import TaskField, registered_tasks, task_key
 from yoto_sc.model._files import damaged, read_model, write_model
@@ -81,6 +84,8 @@ class YOTO(BaseModelClass):
         Var names or patterns (``"MT-*"``) that must not be.
     candidates
         Boolean column of ``adata.var``, or var names, to choose from; `None`: all genes.
+    preference, cost, budget, mean_range, fraction_range, max_crowding, crowding_key
+        Further rules on the panel; see :func:`yoto_sc.tl.select`.
     n_candidates
         Number of genes that univariate screening leaves, or more if the training needs more. It
         starts from the first of these in the order of a stepwise discriminant analysis, eight for
@@ -125,6 +130,13 @@ class YOTO(BaseModelClass):
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         candidates: str | Sequence[str] | None = None,
+        preference: str | None = None,
+        cost: str | None = None,
+        budget: float | None = None,
+        mean_range: Sequence[float | None] | None = None,
+        fraction_range: Sequence[float | None] | None = None,
+        max_crowding: float | None = None,
+        crowding_key: str | None = None,
         n_candidates: int = 1000,
         n_hidden: int = 64,
         n_members: int = 4,
@@ -147,14 +159,45 @@ class YOTO(BaseModelClass):
         self.tasks = registered_tasks(self.registry)
         n_allowed = self.summary_stats.n_vars
         if adata is not None:
-            self._rules = resolve_genes(adata.var, include, exclude, candidates)
-            check_n_genes(n_genes, self._rules)
+            rules = resolve_genes(
+                adata.var,
+                include,
+                exclude,
+                candidates,
+                preference=preference,
+                cost=cost,
+                budget=budget,
+            )
+            setup = self.registry["setup_args"]
+            keys = as_list(setup["categorical_keys"], "categorical_keys")
+            check_limits(adata.obs, keys, mean_range, fraction_range, max_crowding, crowding_key)
+            if not (mean_range is None and fraction_range is None and max_crowding is None):
+                cell_types = None
+                if max_crowding is not None:
+                    key = keys[0] if crowding_key is None else crowding_key
+                    unlabeled = as_list(setup["unlabeled"], "unlabeled")
+                    task = Task.from_obs(adata.obs, key, "categorical", unlabeled)
+                    cell_types = task.decode(task.encode(adata.obs[key]))
+                rules = limit_expression(
+                    rules,
+                    adata.var_names,
+                    Expression.from_adata(adata, setup["layer"]),
+                    mean_range=mean_range,
+                    fraction_range=fraction_range,
+                    max_crowding=max_crowding,
+                    cell_types=cell_types,
+                )
+            check_n_genes(n_genes, rules)
+            self._rules = rules
             n_allowed = int(self._rules.allowed.sum())
+        largest = min(AUTO_MAX_GENES, n_allowed) if n_genes == "auto" else n_genes
+        largest = max(largest, len(set(include)))
+        if adata is not None and n_genes == "auto":
+            largest = self._rules.largest_size(largest)
         self.n_genes = n_genes
         self.random_state = random_state
         self.selection_: Selection | None = None
-        largest = min(AUTO_MAX_GENES, n_allowed) if n_genes == "auto" else n_genes
-        self._n_trained = max(largest, len(set(include)))
+        self._n_trained = largest
         self._n_candidates = n_candidates
         with seeded(random_state):
             self.module = YOTOModule(
@@ -331,6 +374,7 @@ class YOTO(BaseModelClass):
             plan = SelectionTrainingPlan(
                 module,
                 data,
+                start.rules,
                 annealing,
                 max_steps=max_steps,
                 **(plan_kwargs or {}),

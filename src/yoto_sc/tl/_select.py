@@ -15,6 +15,7 @@ from yoto_sc._checks import (
     as_list,
     check_adata,
     check_integer,
+    check_limits,
     check_n_genes,
     check_new_directory,
     check_no_repeats,
@@ -40,7 +41,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _NAMED = {
-    "model_kwargs": ("n_genes", "include", "exclude", "candidates", "random_state"),
+    "model_kwargs": (
+        "n_genes",
+        "include",
+        "exclude",
+        "candidates",
+        "preference",
+        "cost",
+        "budget",
+        "mean_range",
+        "fraction_range",
+        "max_crowding",
+        "crowding_key",
+        "random_state",
+    ),
     "train_kwargs": ("max_steps", "accelerator", "devices", "progress_bar"),
 }
 """Arguments of the model that `select` has under its own name."""
@@ -57,6 +71,13 @@ def select(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     candidates: str | Sequence[str] | None = None,
+    preference: str | None = None,
+    cost: str | None = None,
+    budget: float | None = None,
+    mean_range: Sequence[float | None] | None = None,
+    fraction_range: Sequence[float | None] | None = None,
+    max_crowding: float | None = None,
+    crowding_key: str | None = None,
     unlabeled: str | Sequence[object] = (),
     key_added: str = DEFAULT_KEY,
     random_state: int = 0,
@@ -102,6 +123,24 @@ def select(
     candidates
         Boolean column of ``adata.var`` (``"highly_variable"``), or var names, to choose from;
         `None`: all genes.
+    preference
+        Column of ``adata.var`` with non-negative weights. They multiply what a gene counts for in
+        the search, on the scale of odds: 1 (or missing) is neutral, 2 a mild wish, 100 a strong
+        one, 0 forbids the gene.
+    cost, budget
+        Column of ``adata.var`` with non-negative costs, and what the panel may cost in all.
+    mean_range
+        Smallest and largest mean expression over the cells that express the gene, such as
+        ``(0.5, 20)``; `None` for no bound. This and the next three are judged on all cells, in
+        the units of the expression that is read, before any transformation.
+    fraction_range
+        Smallest and largest share of the cells that express the gene, such as ``(0.01, None)``.
+    max_crowding
+        Largest sum of mean expression over the panel's genes in any cell type, so that spots do
+        not overlap in an image (optical crowding).
+    crowding_key
+        Column of ``adata.obs`` with the cell types for `max_crowding`; `None`: the first of
+        `categorical_keys`. Categories in `unlabeled` are no type.
     unlabeled
         Categories that stand for "no label", such as ``"Unknown"``.
     key_added
@@ -131,8 +170,9 @@ def select(
     adata.var["yoto_selected"] : bool
         The gene is in the panel.
     adata.var["yoto_rank"] : Int64
-        1 is the most important gene; NA for genes that were no candidates. Genes in `include`
-        come first. The panel of any size k is ``rank <= k``.
+        1 is the most important gene; NA for genes that no panel may hold. Genes in `include`
+        come first. The panel of any size k is ``rank <= k``; up to the size asked for, it meets
+        `budget` and `max_crowding` too.
     adata.var["yoto_score"] : float32
         Falls with the logarithm of the rank, from 1 for the most important gene; 0 for genes
         that were no candidates.
@@ -154,9 +194,9 @@ def select(
     TypeError
         An argument is of the wrong type.
     ValueError
-        An argument is out of range, rules contradict each other, a task has too few labels, or
-        expression is not finite and non-negative. All errors come before training, and leave
-        `adata` as it was.
+        An argument is out of range, rules contradict each other (the smallest set of these is
+        named), a task has too few labels, or expression is not finite and non-negative. All errors
+        come before training, and leave `adata` as it was.
     KeyboardInterrupt
         The training was stopped; `adata` is as it was.
 
@@ -181,8 +221,21 @@ def select(
     check_task_keys(adata.obs, categorical_keys, continuous_keys)
     check_split_key(adata.obs, split_key)
     check_written_keys(keys, categorical_keys, continuous_keys, split_key)
-    check_not_foreign(adata, keys, categorical_keys, continuous_keys, candidates)
-    check_n_genes(n_genes, resolve_genes(adata.var, include, exclude, candidates))
+    var_columns = {"candidates": candidates, "preference": preference, "cost": cost}
+    check_not_foreign(adata, keys, categorical_keys, continuous_keys, var_columns)
+    rules = resolve_genes(
+        adata.var,
+        include,
+        exclude,
+        candidates,
+        preference=preference,
+        cost=cost,
+        budget=budget,
+    )
+    check_n_genes(n_genes, rules)
+    check_limits(
+        adata.obs, categorical_keys, mean_range, fraction_range, max_crowding, crowding_key
+    )
     check_integer(random_state, "random_state", minimum=0)
     tasks = tasks_from_obs(adata.obs, categorical_keys, continuous_keys, unlabeled)
     if model_dir is not None:
@@ -203,6 +256,13 @@ def select(
             "include": include,
             "exclude": exclude,
             "candidates": candidates,
+            "preference": preference,
+            "cost": cost,
+            "budget": budget,
+            "mean_range": mean_range,
+            "fraction_range": fraction_range,
+            "max_crowding": max_crowding,
+            "crowding_key": crowding_key,
             "random_state": random_state,
             **(model_kwargs or {}),
         },
@@ -226,6 +286,13 @@ def select(
         "include": include,
         "exclude": exclude,
         "candidates": candidates,
+        "preference": preference,
+        "cost": cost,
+        "budget": None if budget is None else float(budget),
+        "mean_range": _closed(mean_range),
+        "fraction_range": _closed(fraction_range),
+        "max_crowding": None if max_crowding is None else float(max_crowding),
+        "crowding_key": crowding_key,
         "max_steps": None if max_steps is None else int(max_steps),
         "auto": isinstance(n_genes, str),
         "unlabeled": [str(category) for category in unlabeled],
@@ -253,6 +320,14 @@ def select(
 def _is_missing(category: Any) -> bool:
     """Whether an entry of `unlabeled` is a missing value, which is missing in any case."""
     return pd.api.types.is_scalar(category) and bool(pd.isna(category))
+
+
+def _closed(bounds: Sequence[float | None] | None) -> list[float] | None:
+    """Write a pair of bounds in numbers that a file can hold."""
+    if bounds is None:
+        return None
+    low, high = bounds
+    return [0.0 if low is None else float(low), np.inf if high is None else float(high)]
 
 
 def _report(
