@@ -1,0 +1,171 @@
+"""Predicting: what a trained model makes of cells, its own or new ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+import torch
+from scvi.model.base import BaseModelClass
+
+from yoto_sc._checks import check_integer, missing_genes
+from yoto_sc._expression import Expression
+
+if TYPE_CHECKING:
+    import numpy as np
+    import scipy.sparse as sp
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from yoto_sc.model._selection import Selection
+
+_PREDICTION_CELLS = 4096
+"""Cells that are predicted at once."""
+
+
+class PredictionMixin(BaseModelClass):
+    """The methods of :class:`~yoto_sc.model.YOTO` that read cells and predict."""
+
+    def predict(
+        self, adata: AnnData | None = None, *, layer: str | None = None, n_genes: int | None = None
+    ) -> pd.DataFrame:
+        """Predict every task for every cell, from the panel genes alone.
+
+        Parameters
+        ----------
+        adata
+            Cells that hold at least the panel's genes, in any order; `None`: the model's own.
+        layer
+            Layer that holds expression like that in training; `None`: ``X``. For the model's own
+            data, the layer it was set up with.
+        n_genes
+            Number of best genes to use; `None`: the panel's size.
+
+        Returns
+        -------
+        One column for each task, of shape ``(n_obs, n_tasks)``: categorical with the task's own
+        categories, or float32.
+
+        Raises
+        ------
+        KeyError
+            A panel gene is missing.
+        ValueError
+            The expression is not of the kind the model was trained on, or `n_genes` is out of
+            range.
+        """
+        predictions, _ = self.predict_all(adata, layer=layer, n_genes=n_genes)
+        return pd.DataFrame(
+            {
+                task.name: task.decode(values.argmax(1)) if task.kind == "categorical" else values
+                for task, values in zip(self.tasks, predictions, strict=True)
+            },
+            index=(self.adata if adata is None else adata).obs_names,
+        )
+
+    def predict_proba(
+        self, adata: AnnData | None = None, *, layer: str | None = None, n_genes: int | None = None
+    ) -> dict[str, pd.DataFrame]:
+        """Return the class probabilities of every categorical task.
+
+        Parameters
+        ----------
+        adata, layer, n_genes
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        By task, a table of shape ``(n_obs, n_classes)`` whose rows sum to 1.
+        """
+        predictions, _ = self.predict_all(adata, layer=layer, n_genes=n_genes)
+        names = (self.adata if adata is None else adata).obs_names
+        return {
+            task.name: pd.DataFrame(values, index=names, columns=pd.Index(task.categories))
+            for task, values in zip(self.tasks, predictions, strict=True)
+            if task.kind == "categorical"
+        }
+
+    def get_latent_representation(
+        self, adata: AnnData | None = None, *, layer: str | None = None, n_genes: int | None = None
+    ) -> NDArray[np.float32]:
+        """Return the shared representation, ``(n_obs, n_members * n_hidden)``.
+
+        Parameters
+        ----------
+        adata, layer, n_genes
+            As in :meth:`predict`.
+        """
+        return self.predict_all(adata, layer=layer, n_genes=n_genes)[1]
+
+    def predict_all(
+        self, adata: AnnData | None = None, *, layer: str | None = None, n_genes: int | None = None
+    ) -> tuple[list[NDArray[Any]], NDArray[np.float32]]:
+        """Return what the other methods cut from, in one pass.
+
+        Parameters
+        ----------
+        adata, layer, n_genes
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        For each task, class probabilities ``(n_obs, n_classes)`` or values ``(n_obs,)``; and the
+        shared representation, ``(n_obs, n_members * n_hidden)``.
+        """
+        selection = self.selection
+        n_genes = selection.panel.n_genes if n_genes is None else n_genes
+        check_integer(n_genes, "n_genes", minimum=1)
+        if n_genes > selection.n_trained:
+            raise ValueError(
+                f"The model was trained to predict from at most {selection.n_trained} genes, not "
+                f"{n_genes}."
+            )
+        if adata is None:
+            if self.adata is None:
+                raise ValueError("The model was loaded without data. Pass adata.")
+            adata, layer = self.adata, self.registry["setup_args"]["layer"]
+        values = panel_values(adata, selection, layer, n_genes)
+        blocks = [
+            self.module.predict(
+                torch.from_numpy(values[start : start + _PREDICTION_CELLS].toarray()).to(
+                    self.device
+                ),
+                n_genes,
+            )
+            for start in range(0, max(values.shape[0], 1), _PREDICTION_CELLS)
+        ]
+        latent = torch.cat([latent for _, latent in blocks]).cpu().numpy()
+        predictions = [
+            torch.cat([block[position] for block, _ in blocks]).cpu().numpy()
+            for position in range(len(self.tasks))
+        ]
+        return predictions, latent
+
+
+def panel_values(
+    adata: AnnData, selection: Selection, layer: str | None, n_genes: int
+) -> sp.csr_matrix:
+    """Read the `n_genes` best genes, by rank, of shape ``(n_obs, n_genes)``, and nothing else."""
+    genes = selection.trained_genes[:n_genes]
+    absent = missing_genes(adata.var_names, genes)
+    if absent:
+        raise KeyError(
+            f"adata lacks {len(absent)} of the {n_genes} genes that the model reads: {absent}. "
+            "All of them must be measured; a smaller n_genes reads fewer."
+        )
+    raw: Literal["if_present", "if_scaled"] = "if_present" if selection.from_raw else "if_scaled"
+    expression = Expression.from_adata(adata, layer, genes, raw=raw)
+    if selection.is_counts and not expression.is_counts:
+        raise ValueError(
+            f"The model was trained on counts, but adata.{expression.source} holds fractions. "
+            "Name the layer that holds counts in `layer`."
+        )
+    if not selection.is_counts:
+        if expression.is_counts and expression.matrix.nnz and expression.matrix.data.max() > 1:
+            raise ValueError(
+                f"The model was trained on normalised expression, but adata.{expression.source} "
+                "holds counts. Normalise them as the training data were."
+            )
+        expression = replace(expression, is_counts=False)
+    return expression.on_model_scale()
