@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 import torch
 from scvi.model.base import BaseModelClass
 
@@ -13,12 +16,16 @@ from yoto_sc._checks import check_integer, missing_genes
 from yoto_sc._expression import Expression
 
 if TYPE_CHECKING:
-    import numpy as np
-    import scipy.sparse as sp
+    from collections.abc import Sequence
+
     from anndata import AnnData
     from numpy.typing import NDArray
 
     from yoto_sc.model._selection import Selection
+
+logger = logging.getLogger(__name__)
+
+Missing = Literal["error", "zero"]
 
 _PREDICTION_CELLS = 4096
 """Cells that are predicted at once."""
@@ -28,7 +35,12 @@ class PredictionMixin(BaseModelClass):
     """The methods of :class:`~yoto_sc.model.YOTO` that read cells and predict."""
 
     def predict(
-        self, adata: AnnData | None = None, *, layer: str | None = None, n_genes: int | None = None
+        self,
+        adata: AnnData | None = None,
+        *,
+        layer: str | None = None,
+        n_genes: int | None = None,
+        missing: Missing = "error",
     ) -> pd.DataFrame:
         """Predict every task for every cell, from the panel genes alone.
 
@@ -41,6 +53,9 @@ class PredictionMixin(BaseModelClass):
             data, the layer it was set up with.
         n_genes
             Number of best genes to use; `None`: the panel's size.
+        missing
+            What to do about panel genes that `adata` lacks: ``"error"``, or ``"zero"`` to blank
+            them and tell the network that they are unmeasured.
 
         Returns
         -------
@@ -50,12 +65,12 @@ class PredictionMixin(BaseModelClass):
         Raises
         ------
         KeyError
-            A panel gene is missing.
+            A panel gene is missing, or all of them are.
         ValueError
             The expression is not of the kind the model was trained on, or `n_genes` is out of
             range.
         """
-        predictions, _ = self.predict_all(adata, layer=layer, n_genes=n_genes)
+        predictions, _ = self.predict_all(adata, layer=layer, n_genes=n_genes, missing=missing)
         return pd.DataFrame(
             {
                 task.name: task.decode(values.argmax(1)) if task.kind == "categorical" else values
@@ -65,20 +80,25 @@ class PredictionMixin(BaseModelClass):
         )
 
     def predict_proba(
-        self, adata: AnnData | None = None, *, layer: str | None = None, n_genes: int | None = None
+        self,
+        adata: AnnData | None = None,
+        *,
+        layer: str | None = None,
+        n_genes: int | None = None,
+        missing: Missing = "error",
     ) -> dict[str, pd.DataFrame]:
         """Return the class probabilities of every categorical task.
 
         Parameters
         ----------
-        adata, layer, n_genes
+        adata, layer, n_genes, missing
             As in :meth:`predict`.
 
         Returns
         -------
         By task, a table of shape ``(n_obs, n_classes)`` whose rows sum to 1.
         """
-        predictions, _ = self.predict_all(adata, layer=layer, n_genes=n_genes)
+        predictions, _ = self.predict_all(adata, layer=layer, n_genes=n_genes, missing=missing)
         names = (self.adata if adata is None else adata).obs_names
         return {
             task.name: pd.DataFrame(values, index=names, columns=pd.Index(task.categories))
@@ -87,25 +107,35 @@ class PredictionMixin(BaseModelClass):
         }
 
     def get_latent_representation(
-        self, adata: AnnData | None = None, *, layer: str | None = None, n_genes: int | None = None
+        self,
+        adata: AnnData | None = None,
+        *,
+        layer: str | None = None,
+        n_genes: int | None = None,
+        missing: Missing = "error",
     ) -> NDArray[np.float32]:
         """Return the shared representation, ``(n_obs, n_members * n_hidden)``.
 
         Parameters
         ----------
-        adata, layer, n_genes
+        adata, layer, n_genes, missing
             As in :meth:`predict`.
         """
-        return self.predict_all(adata, layer=layer, n_genes=n_genes)[1]
+        return self.predict_all(adata, layer=layer, n_genes=n_genes, missing=missing)[1]
 
     def predict_all(
-        self, adata: AnnData | None = None, *, layer: str | None = None, n_genes: int | None = None
+        self,
+        adata: AnnData | None = None,
+        *,
+        layer: str | None = None,
+        n_genes: int | None = None,
+        missing: Missing = "error",
     ) -> tuple[list[NDArray[Any]], NDArray[np.float32]]:
         """Return what the other methods cut from, in one pass.
 
         Parameters
         ----------
-        adata, layer, n_genes
+        adata, layer, n_genes, missing
             As in :meth:`predict`.
 
         Returns
@@ -125,13 +155,20 @@ class PredictionMixin(BaseModelClass):
             if self.adata is None:
                 raise ValueError("The model was loaded without data. Pass adata.")
             adata, layer = self.adata, self.registry["setup_args"]["layer"]
-        values = panel_values(adata, selection, layer, n_genes)
+        if missing not in get_args(Missing):
+            raise ValueError(f"missing must be one of {get_args(Missing)}, not {missing!r}.")
+        genes = selection.trained_genes[:n_genes]
+        measured = _measured(adata, genes, missing)
+        if not measured.all():
+            _report_missing(selection, genes, measured)
+        values = panel_values(adata, selection, layer, genes, measured)
         blocks = [
             self.module.predict(
                 torch.from_numpy(values[start : start + _PREDICTION_CELLS].toarray()).to(
                     self.device
                 ),
                 n_genes,
+                torch.from_numpy(measured).to(self.device),
             )
             for start in range(0, max(values.shape[0], 1), _PREDICTION_CELLS)
         ]
@@ -143,19 +180,56 @@ class PredictionMixin(BaseModelClass):
         return predictions, latent
 
 
-def panel_values(
-    adata: AnnData, selection: Selection, layer: str | None, n_genes: int
-) -> sp.csr_matrix:
-    """Read the `n_genes` best genes, by rank, of shape ``(n_obs, n_genes)``, and nothing else."""
-    genes = selection.trained_genes[:n_genes]
+def _measured(adata: AnnData, genes: Sequence[str], missing: Missing) -> NDArray[np.bool_]:
+    """Return which of the genes `adata` holds, ``(n_genes,)``."""
     absent = missing_genes(adata.var_names, genes)
-    if absent:
+    if len(absent) == len(genes):
+        raise KeyError(f"adata lacks all {len(genes)} genes that the model reads: {absent}.")
+    if absent and missing == "error":
         raise KeyError(
-            f"adata lacks {len(absent)} of the {n_genes} genes that the model reads: {absent}. "
-            "All of them must be measured; a smaller n_genes reads fewer."
+            f"adata lacks {len(absent)} of the {len(genes)} genes that the model reads: {absent}. "
+            'A smaller n_genes reads fewer; missing="zero" goes on without them.'
         )
+    return ~np.isin(genes, absent)
+
+
+def _report_missing(
+    selection: Selection, genes: Sequence[str], measured: NDArray[np.bool_]
+) -> None:
+    """Say what it costs to go on without genes."""
+    absent = [gene for gene, there in zip(genes, measured, strict=True) if not there]
+    costs = "What that costs was not measured."
+    if len(genes) == selection.panel.n_genes:
+        expected = [
+            f"{row.metric} of {row.Index} from {row.score:.3f} to {row.expected:.3f}"
+            for row in selection.scores_without(absent).dropna().itertuples()
+        ]
+        if expected:
+            costs = (
+                "By what each costs alone on cells held out in training, expect "
+                f"{'; '.join(expected)}."
+            )
+    logger.warning(
+        "adata lacks %d of the %d genes that the model reads: %s. They are taken as unmeasured. "
+        "%s",
+        len(absent),
+        len(genes),
+        absent,
+        costs,
+    )
+
+
+def panel_values(
+    adata: AnnData,
+    selection: Selection,
+    layer: str | None,
+    genes: Sequence[str],
+    measured: NDArray[np.bool_],
+) -> sp.csr_matrix:
+    """Read the genes that were measured, and nothing else; ``(n_obs, n_genes)``."""
+    present = [gene for gene, there in zip(genes, measured, strict=True) if there]
     raw: Literal["if_present", "if_scaled"] = "if_present" if selection.from_raw else "if_scaled"
-    expression = Expression.from_adata(adata, layer, genes, raw=raw)
+    expression = Expression.from_adata(adata, layer, present, raw=raw)
     if selection.is_counts and not expression.is_counts:
         raise ValueError(
             f"The model was trained on counts, but adata.{expression.source} holds fractions. "
@@ -168,4 +242,8 @@ def panel_values(
                 "holds counts. Normalise them as the training data were."
             )
         expression = replace(expression, is_counts=False)
-    return expression.on_model_scale()
+    part = expression.on_model_scale()
+    columns = np.flatnonzero(measured)[part.indices]
+    return sp.csr_matrix(
+        (part.data, columns, part.indptr), shape=(len(part.indptr) - 1, len(genes))
+    )
