@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -28,6 +29,12 @@ from yoto_sc._checks import (
 from yoto_sc._expression import Expression
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc._tasks import tasks_from_obs
+from yoto_sc.tl._groups import (
+    find_group_key,
+    held_out_table,
+    train_on_groups,
+    with_group_scores,
+)
 from yoto_sc.tl._write import write_predictions
 
 if TYPE_CHECKING:
@@ -54,6 +61,7 @@ def select(
     continuous_keys: str | Sequence[str] = (),
     layer: str | None = None,
     split_key: str | None = None,
+    group_key: str | None = "auto",
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     candidates: str | Sequence[str] | None = None,
@@ -95,6 +103,14 @@ def select(
     split_key
         Column of ``adata.obs`` (donor, patient, section) whose groups are held out whole, so that
         the scores hold for groups never seen. `None`: cells are held out.
+    group_key
+        Column of ``adata.obs`` whose groups are held out in a second training, with the same
+        arguments and seed, so that scores on groups never seen stand beside those on cells. It
+        doubles the time, and gives only scores: panel and predictions are of the first training.
+        These scores are of one group or a few, so they are rough. ``"auto"``: a column that looks
+        like donors by its name (donor, patient, subject, individual, participant, mouse, animal,
+        specimen, sample; ``"Donor_ID"`` too), if there is one. `None`: no second training, nor is
+        there one with `split_key`.
     include
         Var names that must be in the panel.
     exclude
@@ -144,8 +160,12 @@ def select(
         Shared representation, from the panel genes alone.
     adata.uns["yoto"] : dict
         ``params``; tables ``tasks``, ``metrics`` (held-out scores), ``path`` (held-out score of
-        each task along panel sizes), ``history``, ``confusion`` (held-out cells by class) and
-        ``attribution`` (the task and class that each gene serves most).
+        each task along panel sizes), ``history``, ``confusion`` (held-out cells by class),
+        ``attribution`` (the task and class that each gene serves most), ``without`` (held-out
+        score of each task with one gene unmeasured) and ``held_out`` (the predictions that were
+        scored, by obs name). With `group_key`, ``metrics`` has the scores on held-out groups in
+        columns ``group_<score>``, and in ``group_difference`` how far macro-F1 or R² is from that
+        on cells; ``group_held_out`` holds the predictions behind them.
 
     Raises
     ------
@@ -180,7 +200,10 @@ def select(
     keys = Keys(key_added)
     check_task_keys(adata.obs, categorical_keys, continuous_keys)
     check_split_key(adata.obs, split_key)
-    check_written_keys(keys, categorical_keys, continuous_keys, split_key)
+    group_key = _resolve_group_key(
+        adata, group_key, split_key, [*categorical_keys, *continuous_keys]
+    )
+    check_written_keys(keys, categorical_keys, continuous_keys, split_key or group_key)
     check_not_foreign(adata, keys, categorical_keys, continuous_keys, candidates)
     check_n_genes(n_genes, resolve_genes(adata.var, include, exclude, candidates))
     check_integer(random_state, "random_state", minimum=0)
@@ -190,12 +213,12 @@ def select(
     expression = Expression.from_adata(adata, layer)
     _report(adata, expression, tasks, exclude, unlabeled, layer)
 
-    model = _trained_model(
+    train = partial(
+        _trained_model,
         AnnData(X=expression.matrix, obs=adata.obs.copy(), var=adata.var.copy()),
         setup={
             "categorical_keys": categorical_keys,
             "continuous_keys": continuous_keys,
-            "split_key": split_key,
             "unlabeled": unlabeled,
         },
         init={
@@ -214,6 +237,8 @@ def select(
             **(train_kwargs or {}),
         },
     )
+    model = train(split_key=split_key)
+    group_model = None if group_key is None else train_on_groups(train, group_key)
     # The model was handed the matrix itself; new data have it where it was read.
     model.selection_ = replace(model.selection, from_raw=expression.source == "raw")
     params = {
@@ -223,6 +248,7 @@ def select(
         "expression": expression.source,
         "is_counts": expression.is_counts,
         "split_key": split_key,
+        "group_key": None if group_model is None else group_key,
         "include": include,
         "exclude": exclude,
         "candidates": candidates,
@@ -246,6 +272,10 @@ def select(
             if value is not None and not (isinstance(value, list) and not value)
         },
     )
+    adata.uns[keys.uns]["held_out"] = held_out_table(model)
+    if group_model is not None:
+        adata.uns[keys.uns]["metrics"] = with_group_scores(model, group_model)
+        adata.uns[keys.uns]["group_held_out"] = held_out_table(group_model)
     write_predictions(adata, keys, model, model.adata)
     return adata if copy else None
 
@@ -284,13 +314,34 @@ def _report(
             )
 
 
+def _resolve_group_key(
+    adata: AnnData, group_key: str | None, split_key: str | None, tasks: Sequence[str]
+) -> str | None:
+    """Return the column of the groups that a second training is to hold out."""
+    if group_key == "auto":
+        return None if split_key is not None else find_group_key(adata.obs, tasks)
+    if group_key is not None and split_key is not None:
+        raise ValueError(
+            f"With split_key={split_key!r}, groups are held out already: give split_key or "
+            f"group_key={group_key!r}, not both."
+        )
+    check_split_key(adata.obs, group_key, "group_key")
+    return group_key
+
+
 def _trained_model(
-    adata: AnnData, setup: dict[str, Any], init: dict[str, Any], train: dict[str, Any]
+    adata: AnnData,
+    *,
+    split_key: str | None,
+    setup: dict[str, Any],
+    init: dict[str, Any],
+    train: dict[str, Any],
 ) -> YOTO:
-    """Train a model on `adata`, which it may write to."""
+    """Train a model on what `adata` holds."""
     from yoto_sc.model import YOTO  # scvi-tools takes seconds to import; errors should not wait
 
-    YOTO.setup_anndata(adata, **setup)
+    adata = AnnData(X=adata.X, obs=adata.obs.copy(), var=adata.var.copy())
+    YOTO.setup_anndata(adata, split_key=split_key, **setup)
     model = YOTO(adata, **init)
     model.deregister_manager(adata)  # or scvi-tools would keep the data alive
     model.train(**train)
@@ -319,4 +370,5 @@ def _write_selection(adata: AnnData, keys: Keys, model: YOTO, params: dict[str, 
         "history": selection.history,
         "confusion": selection.confusion,
         "attribution": selection.attribution,
+        "without": selection.without,
     }
