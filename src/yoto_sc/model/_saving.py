@@ -99,7 +99,7 @@ class SavingMixin(BaseModelClass):
         FileNotFoundError
             There is no model in the directory.
         ValueError
-            The files are damaged, or written by a newer version.
+            The files are damaged, or written by another version.
         """
         if format == "scvi":
             return super().load(str(dir_path), adata, accelerator, device, prefix, **kwargs)

@@ -78,7 +78,7 @@ def predict(
     TypeError
         An argument is of the wrong type.
     ValueError
-        The model's files are damaged or from a newer version, expression is not of the kind the
+        The model's files are damaged or from another version, expression is not of the kind the
         model was trained on, or an argument is out of range.
 
     Examples
