@@ -81,6 +81,9 @@ class SelectionTrainingPlan(LightningModule):
     full_panel_share
         While refining, the share of batches that show a member the whole panel; the others show
         the best genes of a random number, so that every size can be predicted from.
+    thin
+        Whether cells keep but a random share of their counts, from a tenth to all, drawn anew in
+        every batch; for counts only.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class SelectionTrainingPlan(LightningModule):
         selection_network: Network = "linear",
         keep_factor: float = 2.0,
         full_panel_share: float = 0.5,
+        thin: bool = False,
     ) -> None:
         if selection_network not in get_args(Network):
             raise ValueError(
@@ -118,6 +122,7 @@ class SelectionTrainingPlan(LightningModule):
         self.dropped: list[int] = []
         self.snapshots: list[Snapshot] = []
         self._data = data
+        self._data.thin = thin
         self.n_total_steps = max_steps
         self._step = 0
         self._weights = {
