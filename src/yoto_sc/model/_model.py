@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scvi.data import AnnDataManager
 from scvi.data.fields import LayerField
-from sklearn.exceptions import NotFittedError
 
 from yoto_sc._checks import (
     as_list,
@@ -37,11 +36,9 @@ from yoto_sc.select import observed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from yoto_sc._panel import Panel
     from yoto_sc._tasks import Kind
     from yoto_sc.model._selection import Selection
     from yoto_sc.nn import Relaxation
@@ -356,39 +353,6 @@ class YOTO(PredictionMixin, SavingMixin):
         )
         self.train_indices, self.validation_indices = split.train, split.validation
         self.is_trained_ = True
-
-    @property
-    def selection(self) -> Selection:
-        """Everything the training came to, as plain tables."""
-        if self.selection_ is None:
-            raise NotFittedError("The model is not trained yet. Call train() first.")
-        return self.selection_
-
-    @property
-    def path(self) -> pd.DataFrame:
-        """Held-out score of every task along panel sizes: n_genes, task, metric, score."""
-        return self.selection.path
-
-    @property
-    def metrics(self) -> pd.DataFrame:
-        """Scores on the held-out cells, one row for each task."""
-        return self.selection.metrics
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """After every epoch: step, n_genes, train_loss, validation_loss, validation_score."""
-        return self.selection.history
-
-    def panel(self, k: int | None = None) -> Panel:
-        """Return the panel, or the panel of another size from the same ranking.
-
-        Parameters
-        ----------
-        k
-            Number of genes, up to the number of ranked ones; `None`: the size asked for.
-        """
-        panel = self.selection.panel
-        return panel if k is None else panel.prefix(k)
 
 
 def _any_label(labels: Sequence[NDArray[Any]], cells: NDArray[np.intp]) -> bool:

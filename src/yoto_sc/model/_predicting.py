@@ -1,4 +1,4 @@
-"""Predicting: what a trained model makes of cells, its own or new ones."""
+"""What a trained model tells: its panel, its scores, and what it makes of cells."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 from scvi.model.base import BaseModelClass
+from sklearn.exceptions import NotFittedError
 
 from yoto_sc._checks import check_integer, missing_genes
 from yoto_sc._expression import Expression
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from yoto_sc._panel import Panel
     from yoto_sc.model._selection import Selection
 
 logger = logging.getLogger(__name__)
@@ -32,7 +34,40 @@ _PREDICTION_CELLS = 4096
 
 
 class PredictionMixin(BaseModelClass):
-    """The methods of :class:`~yoto_sc.model.YOTO` that read cells and predict."""
+    """The methods of :class:`~yoto_sc.model.YOTO` that tell what it has learned, and predict."""
+
+    @property
+    def selection(self) -> Selection:
+        """Everything the training came to, as plain tables."""
+        if self.selection_ is None:
+            raise NotFittedError("The model is not trained yet. Call train() first.")
+        return self.selection_
+
+    @property
+    def path(self) -> pd.DataFrame:
+        """Held-out score of every task along panel sizes: n_genes, task, metric, score."""
+        return self.selection.path
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """Scores on the held-out cells, one row for each task."""
+        return self.selection.metrics
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """After every epoch: step, n_genes, train_loss, validation_loss, validation_score."""
+        return self.selection.history
+
+    def panel(self, k: int | None = None) -> Panel:
+        """Return the panel, or the panel of another size from the same ranking.
+
+        Parameters
+        ----------
+        k
+            Number of genes, up to the number of ranked ones; `None`: the size asked for.
+        """
+        panel = self.selection.panel
+        return panel if k is None else panel.prefix(k)
 
     def predict(
         self,
