@@ -92,7 +92,7 @@ def check_task_keys(
                 raise ValueError(f"`{name}` names {key!r} more than once.")
 
 
-def check_split_key(obs: pd.DataFrame, split_key: str | None) -> None:
+def check_split_key(obs: pd.DataFrame, split_key: str | None, argument: str = "split_key") -> None:
     """Refuse a column that cannot split the cells into groups.
 
     Raises
@@ -105,12 +105,12 @@ def check_split_key(obs: pd.DataFrame, split_key: str | None) -> None:
     if split_key is None:
         return
     if not isinstance(split_key, str):
-        raise TypeError(f"split_key must be the name of an obs column, not {split_key!r}.")
-    _check_column(obs, split_key, "split_key")
+        raise TypeError(f"{argument} must be the name of an obs column, not {split_key!r}.")
+    _check_column(obs, split_key, argument)
     n_groups = obs[split_key].nunique()
     if n_groups < 2:
         raise ValueError(
-            f"split_key={split_key!r} has {n_groups} group; holding groups out needs at least 2. "
+            f"{argument}={split_key!r} has {n_groups} group; holding groups out needs at least 2. "
             "Pass None to hold out cells instead."
         )
 

@@ -88,6 +88,9 @@ class SelectionTrainingPlan(LightningModule):
     full_panel_share
         While refining, the share of batches that show a member the whole panel; the others show
         the best genes of a random number, so that every size can be predicted from.
+    thin
+        Whether cells keep but a random share of their counts, from a tenth to all, drawn anew in
+        every batch; for counts only.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class SelectionTrainingPlan(LightningModule):
         selection_network: Network = "linear",
         keep_factor: float = 2.0,
         full_panel_share: float = 0.5,
+        thin: bool = False,
     ) -> None:
         if selection_network not in get_args(Network):
             raise ValueError(
@@ -128,6 +132,7 @@ class SelectionTrainingPlan(LightningModule):
         self._data = data
         self._rules = rules
         self._penalty = np.zeros(module.n_genes)
+        self._data.thin = thin
         self.n_total_steps = max_steps
         self._step = 0
         self._weights = {

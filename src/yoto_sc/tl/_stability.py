@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from yoto_sc._checks import GeneRules
+    from yoto_sc._rules import GeneRules
     from yoto_sc._tasks import Task
 
 logger = logging.getLogger(__name__)
