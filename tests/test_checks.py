@@ -19,9 +19,9 @@ from yoto_sc._checks import (
     check_task_keys,
     check_written_keys,
     missing_genes,
-    resolve_genes,
 )
 from yoto_sc._keys import Keys
+from yoto_sc._requirements import Requirements
 from yoto_sc._rules import GeneRules
 
 GENES = ["CD3D", "CD3E", "MS4A1", "MT-CO1", "MT-ND1", "RPS3", "RPL5", "mt-Co1", "A[1]"]
@@ -50,7 +50,7 @@ def make_rules(n_allowed=5, n_required=0, n_vars=8):
 
 
 def allowed(**rules):
-    return set(np.array(GENES)[resolve_genes(make_var(), **rules).allowed])
+    return set(np.array(GENES)[Requirements(**rules).gene_rules(make_var()).allowed])
 
 
 # --- check_adata ---
@@ -209,18 +209,18 @@ def test_key_added_that_is_no_name(key):
         check_written_keys(Keys(key), ["type"], [])
 
 
-# --- resolve_genes ---
+# --- Requirements ---
 
 
 def test_all_genes_are_allowed_by_default():
-    rules = resolve_genes(make_var())
+    rules = Requirements().gene_rules(make_var())
     assert rules.allowed.dtype == rules.required.dtype == bool
     assert rules.allowed.all()
     assert not rules.required.any()
 
 
 def test_included_genes_are_required_and_allowed_even_if_no_candidates():
-    rules = resolve_genes(make_var(), include=["RPS3"], candidates=["CD3D", "CD3E"])
+    rules = Requirements(include=["RPS3"], candidates=["CD3D", "CD3E"]).gene_rules(make_var())
     assert np.flatnonzero(rules.required).tolist() == [5]
     assert np.flatnonzero(rules.allowed).tolist() == [0, 1, 5]
 
@@ -251,44 +251,44 @@ def test_candidates_may_be_any_collection(kind):
 @pytest.mark.parametrize("dtype", ["bool", "boolean"])
 def test_candidates_may_be_a_column(dtype):
     flags = pd.Series([i < 3 for i in range(len(GENES))], index=GENES, dtype=dtype)
-    rules = resolve_genes(make_var(highly_variable=flags), candidates="highly_variable")
+    rules = Requirements(candidates="highly_variable").gene_rules(make_var(highly_variable=flags))
     assert np.flatnonzero(rules.allowed).tolist() == [0, 1, 2]
 
 
 def test_a_missing_flag_is_no_candidate():
     flags = pd.Series([True, None, *[False] * (len(GENES) - 2)], index=GENES, dtype="boolean")
-    rules = resolve_genes(make_var(hv=flags), candidates="hv")
+    rules = Requirements(candidates="hv").gene_rules(make_var(hv=flags))
     assert np.flatnonzero(rules.allowed).tolist() == [0]
 
 
 def test_absent_candidates_column():
     with pytest.raises(KeyError, match=r"candidates='hv' is not a column.*\['highly_variable'\]"):
-        resolve_genes(make_var(highly_variable=True), candidates="hv")
+        Requirements(candidates="hv").gene_rules(make_var(highly_variable=True))
 
 
 @pytest.mark.parametrize("values", [1, 0.5, "yes"])
 def test_candidates_column_that_is_not_boolean(values):
     with pytest.raises(TypeError, match=r"'hv' must be boolean"):
-        resolve_genes(make_var(hv=values), candidates="hv")
+        Requirements(candidates="hv").gene_rules(make_var(hv=values))
 
 
 @pytest.mark.parametrize("argument", ["include", "exclude", "candidates"])
 def test_unknown_genes_are_named_with_the_closest_ones(argument):
     with pytest.raises(KeyError, match=rf"`{argument}` names \['CD3F'\].*Did you mean CD3[DE]"):
-        resolve_genes(make_var(), **{argument: ["MS4A1", "CD3F"]})
+        Requirements(**{argument: ["MS4A1", "CD3F"]}).gene_rules(make_var())
 
 
 @pytest.mark.parametrize("argument", ["include", "exclude", "candidates"])
 @pytest.mark.parametrize("gene", [3, None, 1.5])
 def test_genes_that_are_no_strings(argument, gene):
     with pytest.raises(TypeError, match=rf"`{argument}` must hold var names"):
-        resolve_genes(make_var(), **{argument: ["CD3D", gene]})
+        Requirements(**{argument: ["CD3D", gene]}).gene_rules(make_var())
 
 
 @pytest.mark.parametrize("exclude", [["MT-CO1"], ["MT-*"], ["*"]])
 def test_include_against_exclude(exclude):
     with pytest.raises(ValueError, match=r"\['MT-CO1'\] are both in"):
-        resolve_genes(make_var(), include=["MT-CO1"], exclude=exclude)
+        Requirements(include=["MT-CO1"], exclude=exclude).gene_rules(make_var())
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_include_against_exclude(exclude):
 )
 def test_no_gene_left(rules):
     with pytest.raises(ValueError, match="leave no gene"):
-        resolve_genes(make_var(), **rules)
+        Requirements(**rules).gene_rules(make_var())
 
 
 # --- check_n_genes, check_integer ---

@@ -17,7 +17,16 @@ import pytest
 import yoto_sc
 
 ROOT = Path(yoto_sc.__file__).parent
-BASE = {"_keys", "_tasks", "_panel", "_rules", "_checks", "_expression", "_limits"}
+BASE = {
+    "_keys",
+    "_tasks",
+    "_panel",
+    "_rules",
+    "_checks",
+    "_expression",
+    "_limits",
+    "_requirements",
+}
 TABLES = {"anndata", "numpy", "pandas", "scipy"}
 
 
@@ -46,6 +55,7 @@ LAYERS = {
     "_checks": layer({"_keys", "_tasks", "_panel", "_rules"}, TABLES),
     "_expression": layer({"_keys"}, TABLES),
     "_limits": layer({"_rules", "_checks", "_expression"}, TABLES),
+    "_requirements": layer({"_tasks", "_rules", "_checks", "_expression", "_limits"}, TABLES),
     "nn": layer(libraries={"torch"}),
     "select": layer(libraries={"numpy", "scipy", "sklearn"}),
     "metrics": layer(libraries={"numpy", "scipy", "sklearn", "pandas"}),

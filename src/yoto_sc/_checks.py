@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
 import os
-import re
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from os import PathLike
@@ -16,14 +14,13 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from yoto_sc._rules import Cap, GeneRules
-
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
     from yoto_sc._keys import Keys
+    from yoto_sc._rules import GeneRules
 
 
 def check_adata(adata: AnnData) -> None:
@@ -87,7 +84,7 @@ def check_task_keys(
         ("continuous_keys", continuous_keys),
     ):
         for key in keys:
-            _check_column(obs, key, name)
+            check_column(obs, key, name)
             if list(keys).count(key) > 1:
                 raise ValueError(f"`{name}` names {key!r} more than once.")
 
@@ -106,7 +103,7 @@ def check_split_key(obs: pd.DataFrame, split_key: str | None, argument: str = "s
         return
     if not isinstance(split_key, str):
         raise TypeError(f"{argument} must be the name of an obs column, not {split_key!r}.")
-    _check_column(obs, split_key, argument)
+    check_column(obs, split_key, argument)
     n_groups = obs[split_key].nunique()
     if n_groups < 2:
         raise ValueError(
@@ -198,84 +195,6 @@ def check_no_repeats(argument: str, given: Mapping[str, Any] | None, named: Sequ
         raise TypeError(f"Pass {repeated} as arguments of their own, not in `{argument}`.")
 
 
-def resolve_genes(
-    var: pd.DataFrame,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    candidates: str | Iterable[str] | None = None,
-    *,
-    preference: str | None = None,
-    cost: str | None = None,
-    budget: float | None = None,
-) -> GeneRules:
-    """Turn the user's rules on genes into masks, weights and a cap.
-
-    Parameters
-    ----------
-    var
-        Table of the genes, ``adata.var``, of shape ``(n_vars, …)``.
-    include
-        Var names that must be in the panel.
-    exclude
-        Var names, or shell-style patterns such as ``"MT-*"``, that must not be.
-    candidates
-        Boolean column of `var`, or var names, to choose from; `None`: all genes. Genes in
-        `include` may be chosen in any case.
-    preference
-        Column of `var` with weights of the genes; missing is 1, and 0 forbids the gene.
-    cost, budget
-        Column of `var` with costs, and what the panel may cost in all.
-
-    Raises
-    ------
-    KeyError
-        A gene or column does not exist.
-    TypeError
-        The `candidates` column is not boolean, a gene name is no string, or a column or `budget`
-        holds no numbers.
-    ValueError
-        Rules contradict each other, or leave no gene; a number is negative or infinite, or the
-        cost of a gene that may be chosen is missing.
-    """
-    names = var.index
-    required = _mask_of(names, include, "include")
-    excluded = excluded_genes(names, exclude)
-    contested = names[required & excluded]
-    if len(contested):
-        raise ValueError(
-            f"{list(contested)} are both in `include` and in `exclude` (patterns count). Remove "
-            "them from one of the two."
-        )
-    limits = {}
-    if exclude:
-        limits["exclude"] = ~excluded
-    if candidates is not None:
-        limits["candidates"] = _candidates(var, candidates) | required
-    if not GeneRules(required, limits).allowed.any():
-        raise ValueError("`candidates` and `exclude` leave no gene to choose from.")
-    weights = None
-    if preference is not None:
-        weights = _numbers(var, preference, "preference")
-        weights = np.where(np.isnan(weights), 1.0, weights)
-        limits[f"preference={preference!r}"] = weights > 0
-        check_included(names, required, f"preference={preference!r}", weights > 0)
-    if (cost is None) != (budget is None):
-        raise ValueError("`cost` and `budget` come together: give both or none.")
-    caps = {}
-    if cost is not None:
-        check_amount(budget, "budget")
-        costs = _numbers(var, cost, "cost")
-        unknown = np.isnan(costs) & GeneRules(required, limits).allowed
-        if unknown.any():
-            raise ValueError(
-                f"cost={cost!r} is missing for {unknown.sum()} genes that may be chosen, such as "
-                f"{names[unknown][0]!r}. Fill it in, or leave these genes out by `candidates` or "
-                "`exclude`."
-            )
-        caps[f"budget={budget:g}"] = Cap(np.nan_to_num(costs), float(budget or 0))
-    return GeneRules(required, limits, caps, weights)
-
-
 def check_panel(names: pd.Index, genes: Sequence[str], argument: str) -> None:
     """Refuse gene lists that are empty, name an unknown gene, or one twice.
 
@@ -290,7 +209,7 @@ def check_panel(names: pd.Index, genes: Sequence[str], argument: str) -> None:
     """
     if not genes:
         raise ValueError(f"`{argument}` holds no gene. Name at least one of adata.var_names.")
-    _mask_of(names, genes, argument)
+    mask_of(names, genes, argument)
     twice = sorted({gene for gene in genes if genes.count(gene) > 1})
     if twice:
         raise ValueError(f"`{argument}` names {twice} more than once.")
@@ -362,41 +281,6 @@ def check_included(
         raise ValueError(
             f"`include` names {forbidden}, which {rule} forbids. Include other genes, or loosen "
             "the rule."
-        )
-
-
-def check_limits(
-    obs: pd.DataFrame,
-    categorical_keys: Sequence[str],
-    mean_range: Sequence[float | None] | None,
-    fraction_range: Sequence[float | None] | None,
-    max_crowding: float | None,
-    crowding_key: str | None,
-) -> None:
-    """Refuse limits that say nothing clear.
-
-    Raises
-    ------
-    KeyError
-        `crowding_key` is no column of `obs`.
-    TypeError
-        A bound is no number.
-    ValueError
-        A bound is out of range, or one of two arguments that need each other is absent.
-    """
-    _check_range(mean_range, "mean_range", np.inf)
-    _check_range(fraction_range, "fraction_range", 1)
-    if max_crowding is None:
-        if crowding_key is not None:
-            raise ValueError("`crowding_key` says nothing without `max_crowding`. Give both.")
-        return
-    check_amount(max_crowding, "max_crowding")
-    if crowding_key is not None:
-        _check_column(obs, crowding_key, "crowding_key")
-    elif not categorical_keys:
-        raise ValueError(
-            "`max_crowding` needs cell types: name the obs column that holds them in "
-            "`crowding_key`."
         )
 
 
@@ -494,24 +378,7 @@ def _is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
 
 
-def _check_range(bounds: Sequence[float | None] | None, name: str, maximum: float) -> None:
-    if bounds is None:
-        return
-    if not isinstance(bounds, tuple | list | np.ndarray) or len(bounds) != 2:
-        raise TypeError(
-            f"{name} must be a pair (smallest, largest), with None for no bound, not {bounds!r}."
-        )
-    for bound in bounds:
-        if bound is not None:
-            check_amount(bound, f"A bound in {name}")
-            if bound > maximum:
-                raise ValueError(f"A bound in {name} must be at most {maximum}, not {bound}.")
-    low, high = bounds
-    if low is not None and high is not None and low > high:
-        raise ValueError(f"{name}={tuple(bounds)} is empty: the smallest comes first.")
-
-
-def _check_column(obs: pd.DataFrame, key: str, argument: str) -> None:
+def check_column(obs: pd.DataFrame, key: str, argument: str) -> None:
     if key not in obs.columns:
         raise KeyError(
             f"`{argument}` names {key!r}, which is not a column of adata.obs. The columns are "
@@ -523,36 +390,7 @@ def _check_column(obs: pd.DataFrame, key: str, argument: str) -> None:
         )
 
 
-def _numbers(var: pd.DataFrame, key: object, argument: str) -> NDArray[np.float64]:
-    """Read a column of numbers from 0 up, NaN where missing, of shape ``(n_vars,)``."""
-    if not isinstance(key, str):
-        raise TypeError(f"{argument} must be the name of a var column, not {key!r}.")
-    if key not in var.columns:
-        raise KeyError(
-            f"{argument}={key!r} is not a column of adata.var. The columns are "
-            f"{list(var.columns)}."
-        )
-    column = var[key]
-    if isinstance(column, pd.DataFrame):
-        raise ValueError(
-            f"adata.var has more than one column {key!r}. Rename or drop one of them."
-        )
-    if not pd.api.types.is_numeric_dtype(column.dtype):
-        raise TypeError(
-            f"The var column {key!r} must hold numbers to be the {argument}, but its dtype is "
-            f"{column.dtype}."
-        )
-    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    if (values < 0).any() or np.isinf(values).any():
-        gene = var.index[(values < 0) | np.isinf(values)][0]
-        raise ValueError(
-            f"{argument}={key!r} must be finite and at least 0, but holds {var.loc[gene, key]} "
-            f"for {gene!r}."
-        )
-    return values
-
-
-def _mask_of(names: pd.Index, genes: Collection[str], argument: str) -> NDArray[np.bool_]:
+def mask_of(names: pd.Index, genes: Collection[str], argument: str) -> NDArray[np.bool_]:
     for gene in genes:
         if not isinstance(gene, str):
             raise TypeError(f"`{argument}` must hold var names (strings), not {gene!r}.")
@@ -565,42 +403,3 @@ def _mask_of(names: pd.Index, genes: Collection[str], argument: str) -> NDArray[
             f"adata.var_names.{hint}"
         )
     return np.asarray(names.isin(list(genes)))
-
-
-def excluded_genes(names: pd.Index, exclude: Sequence[str]) -> NDArray[np.bool_]:
-    """Mask the genes that names and patterns exclude, of shape ``(n_vars,)``.
-
-    Raises
-    ------
-    KeyError
-        A name that is no pattern does not exist.
-    """
-    exact = [gene for gene in exclude if gene in names or not _is_pattern(gene)]
-    mask = _mask_of(names, exact, "exclude")
-    for pattern in (gene for gene in exclude if gene not in exact):
-        matches = re.compile(fnmatch.translate(pattern)).match
-        mask |= np.fromiter((matches(name) is not None for name in names), bool, len(names))
-    return mask
-
-
-def _is_pattern(gene: object) -> bool:
-    return isinstance(gene, str) and any(character in gene for character in "*?[")
-
-
-def _candidates(var: pd.DataFrame, candidates: str | Iterable[str] | None) -> NDArray[np.bool_]:
-    if candidates is None:
-        return np.ones(len(var), dtype=bool)
-    if not isinstance(candidates, str):
-        return _mask_of(var.index, list(candidates), "candidates")
-    if candidates not in var.columns:
-        raise KeyError(
-            f"candidates={candidates!r} is not a column of adata.var. The columns are "
-            f"{list(var.columns)}; a list of var names is allowed too."
-        )
-    column = var[candidates]
-    if not pd.api.types.is_bool_dtype(column.dtype):
-        raise TypeError(
-            f"The var column {candidates!r} must be boolean to name the candidates, but its dtype "
-            f"is {column.dtype}."
-        )
-    return np.asarray(column.fillna(False).to_numpy(dtype=bool))

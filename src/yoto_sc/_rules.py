@@ -93,6 +93,24 @@ class GeneRules:
         within = not (genes & ~self.allowed).any() and not (self.required & ~genes).any()
         return within and all(cap.holds(genes) for cap in self.caps.values())
 
+    def replacements(self, genes: NDArray[np.bool_], gene: int) -> NDArray[np.bool_]:
+        """Mask the genes that may take the place of one gene of a panel that meets the rules.
+
+        Parameters
+        ----------
+        genes
+            The panel, a mask of shape ``(n_vars,)``.
+        gene
+            Index of the gene that leaves.
+        """
+        may = self.allowed & ~genes
+        rest = genes.copy()
+        rest[gene] = False
+        for cap in self.caps.values():
+            left = cap.bound * (1 + _TOLERANCE) - cap.amounts[rest].sum()
+            may &= cap.amounts <= left
+        return may
+
     def best_panel(self, scores: NDArray[np.float64], n_genes: int) -> NDArray[np.intp]:
         """Return the panel of the largest total score that meets all rules.
 

@@ -299,6 +299,10 @@ def _genes(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
     return [gene for v in value for gene in (_genes_in(Path(v[1:])) if v[:1] == "@" else [v])]
 
 
+def _group_key(ctx: click.Context, parameter: click.Parameter, value: str) -> str | None:
+    return None if value == "none" else value
+
+
 def _genes_in(path: Path) -> list[str]:
     from yoto_sc import Panel
 
@@ -444,6 +448,52 @@ def commands() -> None:
     help="Boolean column of var, or file, with the genes to choose from.",
 )
 @_option(
+    "Genes", "--preference", metavar="COLUMN", help="Column of var with weights; 1 is neutral."
+)
+@_option("Genes", "--cost", metavar="COLUMN", help="Column of var with costs.")
+@_option("Genes", "--budget", metavar="X", type=float, help="What the panel may cost in all.")
+@_option(
+    "Genes",
+    "--mean-range",
+    metavar="MIN MAX",
+    type=float,
+    nargs=2,
+    help="Mean expression over the cells that express a gene; inf for no bound.",
+)
+@_option(
+    "Genes",
+    "--fraction-range",
+    metavar="MIN MAX",
+    type=float,
+    nargs=2,
+    help="Share of cells that express a gene.",
+)
+@_option(
+    "Genes",
+    "--max-crowding",
+    metavar="X",
+    type=float,
+    help="Largest sum of mean expression in any cell type.",
+)
+@_option(
+    "Genes", "--crowding-key", metavar="COLUMN", help="Column of obs with the types for crowding."
+)
+@_option(
+    "Tasks",
+    "--group-key",
+    metavar="COLUMN",
+    default="auto",
+    help="Column of obs whose groups are held out in a second training; auto looks for donors, "
+    "none leaves it out.",
+    callback=_group_key,
+)
+@_option(
+    "Training",
+    "--robust",
+    type=click.Choice(["thin"]),
+    help="Train for cells that have fewer counts.",
+)
+@_option(
     "Training",
     "--random-state",
     metavar="N",
@@ -499,6 +549,21 @@ def select(
     metavar="N",
     type=click.IntRange(min=1),
     help="Use this many best genes of the panel only.",
+)
+@_option(
+    "Prediction",
+    "--missing",
+    type=click.Choice(["error", "zero"]),
+    default="error",
+    metavar="error|zero",
+    help="What to do about panel genes that INPUT lacks.",
+)
+@_option(
+    "Prediction",
+    "--min-confidence",
+    metavar="X",
+    type=float,
+    help="Cells with less confidence get no label.",
 )
 @_option(
     "Prediction", "--layer", metavar="LAYER", help="Layer with the expression, in place of X."

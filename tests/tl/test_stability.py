@@ -10,9 +10,7 @@ import pandas as pd
 import pytest
 
 import yoto_sc as yt
-from yoto_sc._checks import resolve_genes
 from yoto_sc.tl import _stability
-from yoto_sc.tl._stability import _consensus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -214,11 +212,24 @@ def test_too_many_failed_runs(
     assert state_of(adata) == before
 
 
-def test_ties_of_frequency_are_broken_by_the_score() -> None:
-    var = pd.DataFrame(index=list("abcd"))
-    rules = resolve_genes(var, include=["d"], exclude=["b"])
-    mask = _consensus(np.array([0.5, 1.0, 0.6, 0.0]), rules, 2)
-    np.testing.assert_array_equal(mask, [False, False, True, True])
+def test_consensus_breaks_ties_by_score_and_meets_the_budget(
+    adata: AnnData, fake_select: Any
+) -> None:
+    adata.var["price"] = np.where(np.arange(adata.n_vars) < 40, 3.0, 1.0)
+    rules = {"include": ["gene_0001"], "select_kwargs": {"cost": "price", "budget": 12.0}}
+    run(adata, **rules)
+    consensus = adata.var["yoto_consensus"]
+    price, frequency = adata.var["price"], adata.var["yoto_frequency"]
+    assert consensus.sum() == 6
+    assert consensus["gene_0001"]
+    assert price[consensus].sum() <= 12
+    assert all(call["budget"] == 12 for call in fake_select)
+    # of genes of the same price, the more frequent ones are taken
+    for amount in (1.0, 3.0):
+        same = (price == amount) & (adata.var_names != "gene_0001")
+        taken, left = frequency[same & consensus], frequency[same & ~consensus]
+        assert taken.empty or taken.min() >= left.max()
+    assert adata.uns["yoto_stability"]["params"]["cost"] == "price"
 
 
 @pytest.mark.parametrize(

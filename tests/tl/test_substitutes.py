@@ -147,6 +147,17 @@ def test_rules_of_the_selection_hold() -> None:
     assert set(yt.tl.substitutes(column, genes="A")["substitute"]) == {"noise_2"}
 
 
+def test_a_substitute_keeps_to_the_budget() -> None:
+    adata = known(cost="price", budget=4.5)
+    adata.var["price"] = 1.0
+    adata.var.loc["A_twin", "price"] = 3.0
+    affordable = set(yt.tl.substitutes(adata, genes="A", n=20)["substitute"])
+    assert "A_weak" in affordable
+    assert "A_twin" not in affordable
+    adata.uns["yoto"]["params"]["budget"] = 5.0
+    assert yt.tl.substitutes(adata, genes="A", n=1)["substitute"].iloc[0] == "A_twin"
+
+
 def test_without_a_substitute_the_role_remains() -> None:
     table = yt.tl.substitutes(known(candidates=["A", "B", "R"]), genes=["R", "A"])
     assert list(table["gene"]) == ["R", "R", "A", "A"]

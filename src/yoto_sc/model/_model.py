@@ -13,15 +13,12 @@ from yoto_sc._checks import (
     as_list,
     check_fraction,
     check_integer,
-    check_limits,
     check_n_genes,
     check_split_key,
     check_task_keys,
-    resolve_genes,
 )
 from yoto_sc._expression import Expression
-from yoto_sc._limits import limit_expression
-from yoto_sc._tasks import Task
+from yoto_sc._requirements import Requirements
 from yoto_sc.model._data import SelectionData
 from yoto_sc.model._fields import TaskField, registered_tasks, task_key
 from yoto_sc.model._module import X_KEY, YOTOModule
@@ -135,8 +132,21 @@ class YOTO(PredictionMixin, SavingMixin):
         random_state: int = 0,
     ) -> None:
         super().__init__(adata, registry)
-        include, exclude = as_list(include, "include"), as_list(exclude, "exclude")
-        candidates = candidates if isinstance(candidates, str | None) else list(candidates)
+        requirements = Requirements(
+            include=include,
+            exclude=exclude,
+            candidates=candidates,
+            preference=preference,
+            cost=cost,
+            budget=budget,
+            mean_range=mean_range,
+            fraction_range=fraction_range,
+            max_crowding=max_crowding,
+            crowding_key=crowding_key,
+        )
+        # Lists, whatever was given: they are saved with the model.
+        include, exclude = requirements.include, requirements.exclude
+        candidates = requirements.candidates
         for name, value in (
             ("n_candidates", n_candidates),
             ("n_hidden", n_hidden),
@@ -148,34 +158,13 @@ class YOTO(PredictionMixin, SavingMixin):
         self.tasks = registered_tasks(self.registry)
         n_allowed = self.summary_stats.n_vars
         if adata is not None:
-            rules = resolve_genes(
-                adata.var,
-                include,
-                exclude,
-                candidates,
-                preference=preference,
-                cost=cost,
-                budget=budget,
-            )
             setup = self.registry["setup_args"]
-            keys = as_list(setup["categorical_keys"], "categorical_keys")
-            check_limits(adata.obs, keys, mean_range, fraction_range, max_crowding, crowding_key)
-            if not (mean_range is None and fraction_range is None and max_crowding is None):
-                cell_types = None
-                if max_crowding is not None:
-                    key = keys[0] if crowding_key is None else crowding_key
-                    unlabeled = as_list(setup["unlabeled"], "unlabeled")
-                    task = Task.from_obs(adata.obs, key, "categorical", unlabeled)
-                    cell_types = task.decode(task.encode(adata.obs[key]))
-                rules = limit_expression(
-                    rules,
-                    adata.var_names,
-                    Expression.from_adata(adata, setup["layer"]),
-                    mean_range=mean_range,
-                    fraction_range=fraction_range,
-                    max_crowding=max_crowding,
-                    cell_types=cell_types,
-                )
+            rules = requirements.rules(
+                adata,
+                setup["layer"],
+                as_list(setup["categorical_keys"], "categorical_keys"),
+                as_list(setup["unlabeled"], "unlabeled"),
+            )
             check_n_genes(n_genes, rules)
             self._rules = rules
             n_allowed = int(self._rules.allowed.sum())

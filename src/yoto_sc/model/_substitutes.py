@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yoto_sc._expression import Expression
+    from yoto_sc._rules import GeneRules
     from yoto_sc._tasks import Task
 
     Folds = Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]
@@ -106,8 +107,8 @@ class Exchanges:
         The tasks.
     panel
         Indices of the panel's genes.
-    allowed
-        Which genes may come in, shape ``(n_vars,)``.
+    rules
+        What the panel must be like with a substitute, too.
     groups
         Group of each cell, shape ``(n_obs,)``, or `None`. Groups are held out whole.
     rng
@@ -120,17 +121,18 @@ class Exchanges:
         labels: Sequence[NDArray[Any]],
         tasks: Sequence[Task],
         panel: NDArray[np.intp],
-        allowed: NDArray[np.bool_],
+        rules: GeneRules,
         groups: pd.Series | None,
         rng: np.random.Generator,
     ) -> None:
         rank = screen(expression.blocks(), labels)
-        free = allowed.copy()
+        free = rules.allowed
         free[panel] = False
         rank[~free] = np.inf
         others = np.argsort(rank, kind="stable")[: min(_N_CANDIDATES, int(free.sum()))]
         self._genes = np.concatenate([panel, others])
         self._n_panel = len(panel)
+        self._rules = rules.subset(self._genes)
 
         labelled = np.any([observed(array) for array in labels], axis=0)
         cells = at_most(_MAX_CELLS, np.flatnonzero(labelled), rng)
@@ -175,8 +177,7 @@ class Exchanges:
         yield Exchange(gene, None, float("nan"), _refit(self._judging, without, position, 0.0))
         dropped = _refit(self._screening, without, position, 0.0)
         tried = []
-        rest = np.delete(np.arange(self._n_panel), position)
-        for candidate in self._candidates(rest, dropped, n + _N_MORE):
+        for candidate in self._candidates(position, dropped, n + _N_MORE):
             columns = np.arange(self._n_panel)
             columns[position] = candidate
             r = float(np.mean(self._values[:, position] * self._values[:, candidate]))
@@ -186,16 +187,16 @@ class Exchanges:
             judgements = _refit(self._judging, self._values[:, columns], position, r)
             yield Exchange(gene, int(self._genes[candidate]), r, judgements)
 
-    def _candidates(
-        self, rest: NDArray[np.intp], dropped: Sequence[Judgement], n: int
-    ) -> NDArray[np.intp]:
+    def _candidates(self, position: int, dropped: Sequence[Judgement], n: int) -> NDArray[np.intp]:
         """Return the genes that explain most of what heads without the gene leave unexplained.
 
         Genes are ordered by Rao's score statistic of adding each to the heads, summed over
         outputs and over tasks: the fall of the loss in a quadratic approximation, but on cells
         that were held out.
         """
-        free = np.arange(self._n_panel, self._values.shape[1])
+        panel = np.arange(len(self._genes)) < self._n_panel
+        free = np.flatnonzero(self._rules.replacements(panel, position))
+        rest = np.delete(np.arange(self._n_panel), position)
         basis, _ = np.linalg.qr(self._values[:, rest])
         left = self._values[:, free] - basis @ (basis.T @ self._values[:, free])
         squares = left**2

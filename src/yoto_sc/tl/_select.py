@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,6 @@ from yoto_sc._checks import (
     as_list,
     check_adata,
     check_integer,
-    check_limits,
     check_n_genes,
     check_new_directory,
     check_no_repeats,
@@ -24,11 +23,10 @@ from yoto_sc._checks import (
     check_split_key,
     check_task_keys,
     check_written_keys,
-    excluded_genes,
-    resolve_genes,
 )
 from yoto_sc._expression import Expression
 from yoto_sc._keys import DEFAULT_KEY, Keys
+from yoto_sc._requirements import Requirements, excluded_genes
 from yoto_sc._tasks import tasks_from_obs
 from yoto_sc.tl._groups import (
     find_group_key,
@@ -50,16 +48,7 @@ logger = logging.getLogger(__name__)
 _NAMED = {
     "model_kwargs": (
         "n_genes",
-        "include",
-        "exclude",
-        "candidates",
-        "preference",
-        "cost",
-        "budget",
-        "mean_range",
-        "fraction_range",
-        "max_crowding",
-        "crowding_key",
+        *(field.name for field in fields(Requirements)),
         "random_state",
     ),
     "train_kwargs": ("max_steps", "accelerator", "devices", "progress_bar"),
@@ -237,8 +226,18 @@ def select(
     check_adata(adata)
     categorical_keys = as_list(categorical_keys, "categorical_keys")
     continuous_keys = as_list(continuous_keys, "continuous_keys")
-    include, exclude = as_list(include, "include"), as_list(exclude, "exclude")
-    candidates = candidates if isinstance(candidates, str | None) else list(candidates)
+    requirements = Requirements(
+        include=include,
+        exclude=exclude,
+        candidates=candidates,
+        preference=preference,
+        cost=cost,
+        budget=budget,
+        mean_range=mean_range,
+        fraction_range=fraction_range,
+        max_crowding=max_crowding,
+        crowding_key=crowding_key,
+    )
     unlabeled = as_list(unlabeled, "unlabeled")
     unlabeled = [category for category in unlabeled if not _is_missing(category)]
     for argument, given in (("model_kwargs", model_kwargs), ("train_kwargs", train_kwargs)):
@@ -252,21 +251,9 @@ def select(
         adata, group_key, split_key, [*categorical_keys, *continuous_keys]
     )
     check_written_keys(keys, categorical_keys, continuous_keys, split_key or group_key)
-    var_columns = {"candidates": candidates, "preference": preference, "cost": cost}
-    check_not_foreign(adata, keys, categorical_keys, continuous_keys, var_columns)
-    rules = resolve_genes(
-        adata.var,
-        include,
-        exclude,
-        candidates,
-        preference=preference,
-        cost=cost,
-        budget=budget,
-    )
-    check_n_genes(n_genes, rules)
-    check_limits(
-        adata.obs, categorical_keys, mean_range, fraction_range, max_crowding, crowding_key
-    )
+    check_not_foreign(adata, keys, categorical_keys, continuous_keys, requirements.var_columns)
+    check_n_genes(n_genes, requirements.gene_rules(adata.var))
+    requirements.check_types(adata.obs, categorical_keys)
     check_integer(random_state, "random_state", minimum=0)
     tasks = tasks_from_obs(adata.obs, categorical_keys, continuous_keys, unlabeled)
     if model_dir is not None:
@@ -277,7 +264,7 @@ def select(
             f'robust="thin" draws from counts, but adata.{expression.source} holds none. Name the '
             "layer that holds counts in `layer`."
         )
-    _report(adata, expression, tasks, exclude, unlabeled, layer)
+    _report(adata, expression, tasks, requirements.exclude, unlabeled, layer)
 
     train = partial(
         _trained_model,
@@ -289,16 +276,7 @@ def select(
         },
         init={
             "n_genes": n_genes,
-            "include": include,
-            "exclude": exclude,
-            "candidates": candidates,
-            "preference": preference,
-            "cost": cost,
-            "budget": budget,
-            "mean_range": mean_range,
-            "fraction_range": fraction_range,
-            "max_crowding": max_crowding,
-            "crowding_key": crowding_key,
+            **asdict(requirements),
             "random_state": random_state,
             **(model_kwargs or {}),
         },
@@ -327,16 +305,7 @@ def select(
         "split_key": split_key,
         "robust": robust,
         "group_key": None if group_model is None else group_key,
-        "include": include,
-        "exclude": exclude,
-        "candidates": candidates,
-        "preference": preference,
-        "cost": cost,
-        "budget": None if budget is None else float(budget),
-        "mean_range": _closed(mean_range),
-        "fraction_range": _closed(fraction_range),
-        "max_crowding": None if max_crowding is None else float(max_crowding),
-        "crowding_key": crowding_key,
+        **requirements.to_params(),
         "max_steps": None if max_steps is None else int(max_steps),
         "auto": isinstance(n_genes, str),
         "unlabeled": [str(category) for category in unlabeled],
@@ -368,14 +337,6 @@ def select(
 def _is_missing(category: Any) -> bool:
     """Whether an entry of `unlabeled` is a missing value, which is missing in any case."""
     return pd.api.types.is_scalar(category) and bool(pd.isna(category))
-
-
-def _closed(bounds: Sequence[float | None] | None) -> list[float] | None:
-    """Write a pair of bounds in numbers that a file can hold."""
-    if bounds is None:
-        return None
-    low, high = bounds
-    return [0.0 if low is None else float(low), np.inf if high is None else float(high)]
 
 
 def _report(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,10 @@ from yoto_sc._checks import (
     check_no_repeats,
     check_split_key,
     check_task_keys,
-    resolve_genes,
 )
 from yoto_sc._expression import Expression
 from yoto_sc._keys import DEFAULT_KEY, Keys
+from yoto_sc._requirements import Requirements
 from yoto_sc._tasks import tasks_from_obs
 from yoto_sc.metrics import jaccard_index, kuncheva_index
 from yoto_sc.tl._select import select
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from yoto_sc._rules import GeneRules
     from yoto_sc._tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -152,16 +152,22 @@ def stability(
     check_adata(adata)
     categorical_keys = as_list(categorical_keys, "categorical_keys")
     continuous_keys = as_list(continuous_keys, "continuous_keys")
-    include, exclude = as_list(include, "include"), as_list(exclude, "exclude")
-    candidates = candidates if isinstance(candidates, str | None) else list(candidates)
     unlabeled = as_list(unlabeled, "unlabeled")
     check_no_repeats("select_kwargs", select_kwargs, _NAMED)
+    requirements = Requirements.from_params(
+        {
+            **(select_kwargs or {}),
+            "include": include,
+            "exclude": exclude,
+            "candidates": candidates,
+        }
+    )
     keys = Keys(key_added)
     check_task_keys(adata.obs, categorical_keys, continuous_keys)
     check_split_key(adata.obs, split_key)
-    _check_names(adata, keys, candidates)
+    _check_names(adata, keys, requirements.var_columns)
     check_integer(n_genes, "n_genes", minimum=1)
-    rules = resolve_genes(adata.var, include, exclude, candidates)
+    rules = requirements.rules(adata, layer, categorical_keys, unlabeled)
     check_n_genes(n_genes, rules)
     check_integer(n_runs, "n_runs", minimum=2)
     _check_subsample(subsample)
@@ -188,14 +194,11 @@ def stability(
                 categorical_keys=categorical_keys,
                 continuous_keys=continuous_keys,
                 split_key=split_key,
-                include=include,
-                exclude=exclude,
-                candidates=candidates,
                 unlabeled=unlabeled,
                 random_state=int(seed),
                 progress_bar=False,
                 key_added=_OWN,
-                **(select_kwargs or {}),
+                **{**(select_kwargs or {}), **asdict(requirements)},
             )
         except (ValueError, RuntimeError, ArithmeticError) as error:
             logger.warning("run_%d failed and is left out: %s", len(runs), error)
@@ -220,7 +223,8 @@ def stability(
     scores = np.mean([table[Keys(_OWN).score].to_numpy() for table in found.values()], axis=0)
     frequency = panels.to_numpy().mean(axis=1)
     # A score is from 0 to 1, so that it decides between genes of the same frequency only.
-    consensus = _consensus(frequency + scores / (len(found) + 1), rules, n_genes)
+    consensus = np.zeros(adata.n_vars, dtype=bool)
+    consensus[rules.best_panel(frequency + scores / (len(found) + 1), n_genes)] = True
     free = panels[rules.allowed & ~rules.required].to_numpy().T
     jaccard, kuncheva = jaccard_index(free), kuncheva_index(free)
     params = {
@@ -231,9 +235,7 @@ def stability(
         "continuous_keys": continuous_keys,
         "split_key": split_key,
         "expression": expression.source,
-        "include": include,
-        "exclude": exclude,
-        "candidates": candidates,
+        **requirements.to_params(),
         "unlabeled": [str(category) for category in unlabeled],
         "random_state": int(random_state),
         "yoto_sc_version": __version__,
@@ -262,16 +264,17 @@ _OWN = "_yoto_run"
 """The key of a run in its own data."""
 
 
-def _check_names(adata: AnnData, keys: Keys, candidates: object) -> None:
+def _check_names(adata: AnnData, keys: Keys, read: Mapping[str, str]) -> None:
     """Refuse names under which something else is stored, or which the runs read."""
     if not isinstance(keys.key, str) or not keys.key:
         raise TypeError(f"key_added must be a non-empty string, not {keys.key!r}.")
     columns = (keys.frequency, keys.consensus)
-    if isinstance(candidates, str) and candidates in columns:
-        raise ValueError(
-            f"candidates={candidates!r} would be overwritten by the result. Choose another "
-            f"key_added than {keys.key!r}."
-        )
+    for argument, column in read.items():
+        if column in columns:
+            raise ValueError(
+                f"{argument}={column!r} would be overwritten by the result. Choose another "
+                f"key_added than {keys.key!r}."
+            )
     if "mean_kuncheva" in adata.uns.get(keys.stability, {}):
         return
     taken = [f"var[{column!r}]" for column in columns if column in adata.var.columns]
@@ -331,14 +334,6 @@ def _mean_score(metrics: pd.DataFrame) -> float:
     scores = metrics["macro_f1"].fillna(metrics["r2"]).to_numpy(dtype=np.float64)
     scores = scores[np.isfinite(scores)]
     return float(scores.mean()) if len(scores) else float("nan")
-
-
-def _consensus(scores: NDArray[np.float64], rules: GeneRules, n_genes: int) -> NDArray[np.bool_]:
-    """Mask the best `n_genes` genes that the rules allow, required ones first."""
-    order = np.lexsort([-scores, ~rules.required, ~rules.allowed])  # the last key leads
-    mask = np.zeros(len(scores), dtype=bool)
-    mask[order[:n_genes]] = True
-    return mask
 
 
 def _mean_of_pairs(index: NDArray[np.float64]) -> float:

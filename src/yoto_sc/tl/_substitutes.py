@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from yoto_sc._checks import as_list, check_adata, check_integer, check_split_key, resolve_genes
+from yoto_sc._checks import as_list, check_adata, check_integer, check_split_key
 from yoto_sc._expression import Expression
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc._panel import Panel
+from yoto_sc._requirements import Requirements
 from yoto_sc._tasks import tasks_from_obs
 
 if TYPE_CHECKING:
@@ -74,9 +75,9 @@ def substitutes(
 
     ``gene``, ``rank``, ``substitute``
         The panel gene, and its substitute, of which rank 1 is the best: the one whose heads have
-        the smallest held-out loss, as means over tasks. Substitutes respect ``exclude`` and
-        ``candidates`` of the selection. A gene without any has one row for each task, where
-        ``rank`` and ``substitute`` are missing.
+        the smallest held-out loss, as means over tasks. With each of them, the panel still meets
+        the rules of the selection (`exclude`, `candidates`, `budget`, …). A gene without any has
+        one row for each task, where ``rank`` and ``substitute`` are missing.
     ``correlation``
         Pearson correlation of the two genes.
     ``task``, ``metric``
@@ -123,7 +124,13 @@ def substitutes(
     check_integer(random_state, "random_state", minimum=0)
     question = _question(adata, model_or_key)
     positions = _positions(question.genes, as_list(genes, "genes"))
-    rules = resolve_genes(adata.var, question.include, question.exclude, question.candidates)
+    layer = question.layer if layer is None else layer
+    rules = question.requirements.rules(
+        adata,
+        layer,
+        [task.name for task in question.tasks if task.kind == "categorical"],
+        question.unlabeled,
+    )
     check_split_key(adata.obs, question.split_key)
     labels = [task.encode(_column(adata.obs, task.name)) for task in question.tasks]
     for task, array in zip(question.tasks, labels, strict=True):
@@ -141,7 +148,7 @@ def substitutes(
             f"All cells with a label are in one group of split_key={question.split_key!r}; "
             "holding groups out needs at least 2."
         )
-    expression = Expression.from_adata(adata, question.layer if layer is None else layer)
+    expression = Expression.from_adata(adata, layer)
 
     from yoto_sc.model._substitutes import Exchanges
 
@@ -150,7 +157,7 @@ def substitutes(
         labels,
         question.tasks,
         adata.var_names.get_indexer(pd.Index(question.genes)),
-        rules.allowed,
+        rules,
         groups,
         np.random.default_rng(random_state),
     )
@@ -174,8 +181,10 @@ class _Question:
         The panel, most important gene first.
     tasks
         The tasks.
-    include, exclude, candidates
-        The rules on genes.
+    requirements
+        What was asked of the panel.
+    unlabeled
+        Categories that stand for "no label".
     split_key
         The obs column whose groups are held out whole.
     layer
@@ -184,9 +193,8 @@ class _Question:
 
     genes: list[str]
     tasks: tuple[Task, ...]
-    include: list[str]
-    exclude: list[str]
-    candidates: str | list[str] | None
+    requirements: Requirements
+    unlabeled: list[object]
     split_key: str | None
     layer: str | None
 
@@ -237,7 +245,8 @@ def _from_key(adata: AnnData, key: str) -> _Question:
         tasks_from_obs(adata.obs, names["categorical"], names["continuous"], unlabeled),
         layer=source.removeprefix("layers/") if source.startswith("layers/") else None,
         split_key=params.get("split_key"),
-        **_rules(params),
+        requirements=Requirements.from_params(params),
+        unlabeled=unlabeled,
     )
 
 
@@ -248,23 +257,15 @@ def _from_model(adata: AnnData, model: YOTO) -> _Question:
         raise KeyError(
             f"adata lacks {len(absent)} panel genes: {absent}. Pass data with all genes."
         )
+    setup = model.registry["setup_args"]
     return _Question(
         genes,
         model.tasks,
         layer=None,
-        split_key=model.registry["setup_args"]["split_key"],
-        **_rules(model.init_params_["non_kwargs"]),
+        split_key=setup["split_key"],
+        requirements=Requirements.from_params(model.init_params_["non_kwargs"]),
+        unlabeled=as_list(setup["unlabeled"], "unlabeled"),
     )
-
-
-def _rules(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the rules on genes that the panel was selected under, as they were given."""
-    candidates = params.get("candidates")
-    return {
-        "include": as_list(params.get("include"), "include"),
-        "exclude": as_list(params.get("exclude"), "exclude"),
-        "candidates": candidates if isinstance(candidates, str | None) else list(candidates),
-    }
 
 
 def _column(obs: pd.DataFrame, name: str) -> pd.Series:
