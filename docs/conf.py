@@ -22,9 +22,9 @@ exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 nitpicky = True
 
 # Pages written by hand and the docstrings
-myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-smartquotes = False  # they would bend the quotes of adata.obs["key"]
+smartquotes_action = "De"  # dashes and ellipses; quotes must stay those of adata.obs["key"]
 nb_execution_mode = "off"  # `make tutorials` runs the notebooks; the build only renders them
 
 autosummary_generate = True
@@ -38,8 +38,8 @@ napoleon_use_rtype = False
 # Section titles of ours that napoleon does not know: what a verb writes to the object.
 napoleon_custom_sections = [("Sets the following fields", "notes_style")]
 
-# Links to other packages. Each inventory here lists only what these pages link to, in the plain text
-# of inventory version 1, so that the build needs no network; a new link needs a new line there.
+# Links to other packages. Each inventory here lists only what these pages link to, in the plain
+# text of inventory version 1, so that the build needs no network; a new link needs a line there.
 intersphinx_mapping = {
     name: (url, f"_inventories/{name}.inv")
     for name, url in {
@@ -61,8 +61,12 @@ intersphinx_mapping = {
 QUALIFIED_NAMES = {
     "AnnData": "anndata.AnnData",
     "Axes": "matplotlib.axes.Axes",
+    "Any": "typing.Any",
+    "Literal": "typing.Literal",
+    "Mapping": "collections.abc.Mapping",
     "NDArray": "numpy.ndarray",
     "Path": "pathlib.Path",
+    "Sequence": "collections.abc.Sequence",
     "ad.AnnData": "anndata.AnnData",
     "lightning.pytorch.core.module.LightningModule": "lightning.pytorch.core.LightningModule",
     "pandas.core.frame.DataFrame": "pandas.DataFrame",
@@ -98,7 +102,12 @@ def setup(app):
 
 html_theme = "sphinx_book_theme"
 html_title = "yoto_sc"
-html_theme_options = {"show_navbar_depth": 2}
+html_theme_options = {
+    "navbar_persistent": [],  # the side bar has a search field already
+    "show_navbar_depth": 1,
+}
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 import yoto_sc as yt
 
 ROOT = Path(__file__).parents[1]
 GUIDE = [
     ROOT / "README.md",
-    ROOT / "docs/quickstart.md",
+    *(ROOT / "docs" / f"{page}.md" for page in ("index", "quickstart", "api")),
     *sorted((ROOT / "docs/guide").glob("*.md")),
 ]
 PAGES = [
@@ -75,6 +77,21 @@ def test_shell_commands_name_what_exists(command):
         assert (ROOT / words[1]).is_file()
     else:
         assert words[0] in {"export", "yoto-sc"} or (ROOT / words[0]).is_file()
+
+
+# --- tutorials ---
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tutorials").glob("*.ipynb")), ids=name)
+def test_notebooks_are_stored_with_their_results(path):
+    """As `tutorials/store.py` does; what they compute is tested by `make tutorials`."""
+    text = path.read_text(encoding="utf-8")
+    assert len(text) < 600_000
+    assert not re.search(r"/(tmp|work|home|Users)/", text)
+    code = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    kinds = {out.get("name", out["output_type"]) for cell in code for out in cell["outputs"]}
+    assert kinds <= {"stdout", "display_data", "execute_result"}
 
 
 # --- links ---
@@ -148,8 +165,7 @@ def _normalised(adata):
 
 
 def _lazy(adata):
-    array = pytest.importorskip("dask.array")
-    adata.X = array.from_array(adata.X.toarray())
+    adata.X = zarr.array(adata.X.toarray())
     return adata
 
 
