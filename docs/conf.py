@@ -1,5 +1,10 @@
 """Configuration of the documentation build."""
 
+from docutils import nodes
+from docutils.utils.math import MathError
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.util import logging
+
 from yoto_sc import __version__
 
 project = "yoto_sc"
@@ -12,7 +17,6 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_design",
@@ -95,9 +99,24 @@ def resolve_qualified(app, env, node, contnode):
     )
 
 
+def visit_math(translator, node):
+    """Write an equation as MathML, which browsers show by themselves: MathJax is a download."""
+    try:
+        markup = tex2mathml(node.astext(), as_block=isinstance(node, nodes.math_block))
+    except MathError as error:
+        logging.getLogger(__name__).warning("%s", error, location=node)
+        markup = translator.encode(node.astext())
+    translator.body.append(markup)
+    raise nodes.SkipNode
+
+
+html_math_renderer = "mathml"
+
+
 def setup(app):
-    """Ask before intersphinx does."""
+    """Register both; names are to be looked up before intersphinx does."""
     app.connect("missing-reference", resolve_qualified, priority=400)
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
 
 
 html_theme = "sphinx_book_theme"

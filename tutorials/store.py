@@ -11,8 +11,22 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from nbformat import NotebookNode
 
 HERE = Path(__file__).parent
+
+
+def tidied(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Join what was printed bit by bit, and drop what is empty or on the error stream."""
+    kept: list[NotebookNode] = []
+    for out in outputs:
+        if out.get("name") == "stderr" or ("data" in out and not any(out.data.values())):
+            continue
+        if kept and out.get("name") == kept[-1].get("name") == "stdout":
+            kept[-1].text += out.text
+        else:
+            kept.append(out)
+    return kept
 
 
 def store(path: Path) -> None:
@@ -28,7 +42,7 @@ def store(path: Path) -> None:
     client.execute()
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+            cell.outputs = tidied(cell.outputs)
     notebook.metadata.language_info = {"name": "python"}
     nbformat.write(notebook, path)
 

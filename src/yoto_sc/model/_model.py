@@ -374,7 +374,7 @@ class YOTO(BaseModelClass):
 
     @property
     def path(self) -> pd.DataFrame:
-        """Held-out ``score`` of every ``task`` at every ``n_genes``, and which ``metric`` it is."""
+        """Held-out ``score`` of each ``task`` at each ``n_genes``, and which ``metric`` it is."""
         return self.selection.path
 
     @property
