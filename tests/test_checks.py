@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from yoto_sc._checks import (
-    GeneRules,
     as_list,
     check_adata,
     check_fraction,
     check_integer,
     check_n_genes,
     check_new_directory,
+    check_panel,
     check_split_key,
     check_task_keys,
     check_written_keys,
@@ -22,6 +22,7 @@ from yoto_sc._checks import (
     resolve_genes,
 )
 from yoto_sc._keys import Keys
+from yoto_sc._rules import GeneRules
 
 GENES = ["CD3D", "CD3E", "MS4A1", "MT-CO1", "MT-ND1", "RPS3", "RPL5", "mt-Co1", "A[1]"]
 
@@ -45,7 +46,7 @@ def make_var(names=GENES, **columns):
 
 def make_rules(n_allowed=5, n_required=0, n_vars=8):
     position = np.arange(n_vars)
-    return GeneRules(allowed=position < n_allowed, required=position < n_required)
+    return GeneRules(position < n_required, {"candidates": position < n_allowed})
 
 
 def allowed(**rules):
@@ -313,7 +314,8 @@ def test_n_genes_that_will_do(n_genes):
         (0, "at least 1, not 0"),
         (-3, "at least 1, not -3"),
         (1, "smaller than the 2 genes in `include`"),
-        (6, "exceeds the 5 genes"),
+        (6, r"together: n_genes=6, candidates\. .* At most 5 genes"),
+        (9, "n_genes=9 exceeds the 8 genes that there are"),
     ],
 )
 def test_n_genes_out_of_range(n_genes, message):
@@ -406,3 +408,19 @@ def test_as_list_of_another_type(value):
 
 def test_missing_genes_keep_their_order():
     assert missing_genes(pd.Index(GENES), ["z", "CD3D", "b", "a"]) == ["z", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("genes", "error", "match"),
+    [
+        ([], ValueError, "`genes` holds no gene"),
+        (["CD3D", 1], TypeError, "`genes` must hold var names"),
+        (["CD3D", "LYS"], KeyError, r"`genes` names \['LYS'\].*Did you mean LYZ"),
+        (["CD3D", "LYZ", "CD3D"], ValueError, r"`genes` names \['CD3D'\] more than once"),
+    ],
+)
+def test_panels_that_are_no_panels(genes, error, match):
+    names = pd.Index(["CD3D", "LYZ", "NKG7"])
+    check_panel(names, ["LYZ", "CD3D"], "genes")
+    with pytest.raises(error, match=match):
+        check_panel(names, genes, "genes")

@@ -58,7 +58,7 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
 def commands():
     for page in PAGES:
         for block in [*blocks(page, "bash"), *blocks(page, "console")]:
-            for line in block.splitlines():
+            for line in block.replace("\\\n", " ").splitlines():
                 command = line.partition("#")[0].strip()
                 if command:
                     yield pytest.param(command, id=f"{name(page)}: {command}")
@@ -76,7 +76,7 @@ def test_shell_commands_name_what_exists(command):
     elif words[0] in {"bash", "python"}:
         assert (ROOT / words[1]).is_file()
     else:
-        assert words[0] in {"export", "yoto-sc"} or (ROOT / words[0]).is_file()
+        assert words[0] in {"eval", "export", "yoto-sc"} or (ROOT / words[0]).is_file()
 
 
 # --- tutorials ---
@@ -164,6 +164,11 @@ def _normalised(adata):
     return adata
 
 
+def _short(adata, model):
+    first = yt.model.YOTO.load(model, accelerator="cpu").panel().genes[0]
+    return adata[:, adata.var_names != first].copy()
+
+
 def _lazy(adata):
     adata.X = zarr.array(adata.X.toarray())
     return adata
@@ -194,7 +199,11 @@ ERRORS = {
         a, include=[a.var_names[0]], exclude=[f"{a.var_names[0][:3]}*"]
     ),
     "n_genes": lambda a, model, path: _select(a, n_genes=a.n_vars + 1),
-    "missing": lambda a, model, path: yt.tl.predict(a[:, :1].copy(), model),
+    "limits": lambda a, model, path: _select(a, candidates=list(a.var_names[:3])),
+    "missing": lambda a, model, path: yt.tl.predict(_short(a, model), model),
+    "unmeasured": lambda a, model, path: yt.tl.predict(
+        _with(a, lambda a: setattr(a, "var_names", [f"ENSG{i}" for i in range(a.n_vars)])), model
+    ),
     "fractions": lambda a, model, path: yt.tl.predict(_normalised(a), model),
     "exists": lambda a, model, path: _select(a, model_dir=path),
     "no model": lambda a, model, path: yt.tl.predict(a, path),

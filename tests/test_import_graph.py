@@ -17,7 +17,7 @@ import pytest
 import yoto_sc
 
 ROOT = Path(yoto_sc.__file__).parent
-BASE = {"_keys", "_tasks", "_panel", "_checks", "_expression"}
+BASE = {"_keys", "_tasks", "_panel", "_rules", "_checks", "_expression", "_limits"}
 TABLES = {"anndata", "numpy", "pandas", "scipy"}
 
 
@@ -42,8 +42,10 @@ LAYERS = {
     "_keys": layer(),
     "_tasks": layer({"_keys"}, TABLES - {"anndata"}),
     "_panel": layer({"_keys"}, TABLES),
-    "_checks": layer({"_keys", "_tasks", "_panel"}, TABLES),
+    "_rules": layer(libraries={"numpy", "scipy"}),
+    "_checks": layer({"_keys", "_tasks", "_panel", "_rules"}, TABLES),
     "_expression": layer({"_keys"}, TABLES),
+    "_limits": layer({"_rules", "_checks", "_expression"}, TABLES),
     "nn": layer(libraries={"torch"}),
     "select": layer(libraries={"numpy", "scipy", "sklearn"}),
     "metrics": layer(libraries={"numpy", "scipy", "sklearn", "pandas"}),
@@ -53,10 +55,14 @@ LAYERS = {
         TABLES | {"lightning", "rich", "safetensors", "scvi", "sklearn", "torch", "tqdm"},
     ),
     "tl": layer(
-        BASE | {"select", "metrics"}, TABLES | {"sklearn", "scanpy", "tqdm"}, lazy={"model"}
+        BASE | {"select", "metrics"},
+        TABLES | {"sklearn", "scanpy", "threadpoolctl", "tqdm"},
+        lazy={"model"},
     ),
     "pl": layer({"_keys", "_panel"}, TABLES | {"matplotlib", "scanpy", "seaborn"}),
-    "cli": layer(BASE | {"datasets"}, TABLES, lazy={"datasets", "metrics", "model", "pl", "tl"}),
+    "cli": layer(
+        BASE | {"datasets"}, TABLES | {"click"}, lazy={"datasets", "metrics", "model", "pl", "tl"}
+    ),
     "__main__": layer({"cli"}),
 }
 """The parts of the package, as the architecture lists them."""

@@ -14,16 +14,19 @@ def test_default_names_are_the_documented_ones():
     assert DEFAULT_KEY == "yoto"
     assert (keys.uns, keys.latent) == ("yoto", "X_yoto")
     assert (keys.selected, keys.rank, keys.score) == ("yoto_selected", "yoto_rank", "yoto_score")
+    assert (keys.frequency, keys.consensus) == ("yoto_frequency", "yoto_consensus")
+    assert keys.stability == "yoto_stability"
     assert keys.prediction("cell_type") == "yoto_cell_type"
     assert keys.confidence("cell_type") == "yoto_cell_type_confidence"
 
 
 def test_every_name_changes_with_the_key():
     ours, theirs = (
-        {k.uns, k.latent, k.selected, k.rank, k.score, *k.obs(["a"], ["b"])}
+        {k.uns, k.latent, k.selected, k.rank, k.score, k.frequency, k.consensus, k.stability}
+        | set(k.obs(["a"], ["b"]))
         for k in (Keys("ours"), Keys("theirs"))
     )
-    assert len(ours) == len(theirs) == 8
+    assert len(ours) == len(theirs) == 11
     assert not ours & theirs
 
 

@@ -112,12 +112,14 @@ def test_all_names_of_namespaces_resolve(namespace):
 def test_documented_surface():
     from yoto_sc import datasets, model, pl, tl
 
-    assert {"select", "predict"} <= set(tl.__all__)
+    assert {"select", "predict", "evaluate", "compare"} <= set(tl.__all__)
+    assert {"stability", "substitutes"} <= set(tl.__all__)
     assert {"planted", "pbmc68k"} <= set(datasets.__all__)
     assert "YOTO" in model.__all__
     grouped = {"dotplot", "heatmap", "matrixplot", "stacked_violin", "umap"}
     assert {f"selected_genes_{plot}" for plot in grouped} <= set(pl.__all__)
     assert {"selected_genes", "path", "training", "confusion"} <= set(pl.__all__)
+    assert {"redundancy", "compare", "stability"} <= set(pl.__all__)
 
 
 def test_version():
@@ -234,7 +236,7 @@ def test_functions_have_the_sections_they_need(name):
         assert any(line.startswith(">>> ") for line in sections["Examples"])
     if name.startswith(("tl.", "pl.")):
         assert sections["Raises"]
-        assert sections["Parameters"][0] == "adata"
+        assert sections["Parameters"][0] == ("table" if name == "pl.compare" else "adata")
 
 
 @pytest.mark.parametrize("name", ["Panel", "model.YOTO"])

@@ -225,7 +225,9 @@ def test_from_adata_reads_what_was_stored():
     unselected = ~expected["selected"]
     expected.loc[unselected, ["task", "category"]] = ""
     pd.testing.assert_frame_equal(
-        panel.table, expected.astype({"score": np.float32}), check_names=False
+        panel.table,
+        expected.astype({"score": np.float32}).assign(symbol=expected.index),
+        check_names=False,
     )
 
 
@@ -278,3 +280,83 @@ def test_repr_is_short():
     assert text.startswith("Panel of 500 genes (of 500): g0, g1")
     assert text.endswith("…")
     assert len(text) < 100
+
+
+# --- names and costs ---
+
+IDS = [f"ENSG{i:011d}" for i in range(6)]
+SYMBOLS = ["CD3D", "MS4A1", "NKG7", "LYZ", "PPBP", "FCER1A"]
+
+
+def test_from_adata_finds_names_and_costs():
+    adata = make_adata()
+    adata.var["gene_ids"], adata.var["feature_name"] = IDS, pd.Categorical(SYMBOLS)
+    adata.var["price"] = np.arange(6, dtype=np.float32) / 2
+    adata.uns["yoto"]["params"] = {"cost": "price"}
+    table = Panel.from_adata(adata).table
+    assert table["ensembl_id"].tolist() == IDS
+    assert table["symbol"].tolist() == SYMBOLS
+    assert table["cost"].tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+
+
+@pytest.mark.parametrize("column", ["gene_id", "ensembl", "feature_id"])
+@pytest.mark.parametrize("suffix", ["", ".12"])
+def test_from_adata_knows_columns_of_ensembl_ids(column, suffix):
+    adata = make_adata()
+    adata.var[column] = [f"{name}{suffix}" for name in IDS]
+    table = Panel.from_adata(adata).table
+    assert table["ensembl_id"].tolist() == [f"{name}{suffix}" for name in IDS]
+    assert table["symbol"].tolist() == adata.var_names.tolist()
+
+
+def test_from_adata_with_ensembl_ids_as_var_names():
+    adata = make_adata(attribution=False)
+    adata.var_names = [f"ENSMUSG{i:011d}" for i in range(6)]
+    table = Panel.from_adata(adata).table
+    assert table["ensembl_id"].tolist() == adata.var_names.tolist()
+    assert "symbol" not in table.columns
+    adata.var["gene_symbols"] = SYMBOLS
+    assert Panel.from_adata(adata).table["symbol"].tolist() == SYMBOLS
+
+
+def test_other_ids_are_no_ensembl_ids():
+    adata = make_adata()
+    adata.var["gene_ids"] = [f"PBANKA_{i}" for i in range(6)]
+    assert "ensembl_id" not in Panel.from_adata(adata).table.columns
+
+
+def test_csv_tells_names_role_and_cost(tmp_path):
+    table = make_table(symbol=SYMBOLS, ensembl_id=[*IDS[:5], None], cost=[1, 2, 0.1, 4, np.nan, 6])
+    table.loc["g3", "category"] = ""
+    table.loc["g2", ["task", "category"]] = ""
+    panel = Panel(table)
+    panel.to_csv(tmp_path / "panel.csv")
+    lines = (tmp_path / "panel.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "gene,symbol,ensembl_id,rank,score,role,task,category,cost"
+    read = pd.read_csv(tmp_path / "panel.csv", index_col="gene")
+    assert read.index.tolist() == panel.genes == ["g4", "g3", "g2"]
+    assert read["symbol"].tolist() == ["PPBP", "LYZ", "NKG7"]
+    assert read["rank"].tolist() == [1, 2, 3]
+    task, category = table.loc["g4", ["task", "category"]]
+    assert read["role"].fillna("").tolist() == [
+        f"tells {category} ({task})",
+        f"predicts {table.loc['g3', 'task']}",
+        "",
+    ]
+    again = Panel.from_csv(tmp_path / "panel.csv")
+    pd.testing.assert_frame_equal(
+        again.table, panel.table[panel.table["selected"]].sort_values("rank"), check_names=False
+    )
+
+
+def test_optional_columns_have_documented_dtypes():
+    panel = Panel(make_table(symbol=SYMBOLS, ensembl_id=pd.Categorical([*IDS[:5], None]), cost=1))
+    assert panel.table["ensembl_id"].tolist() == [*IDS[:5], ""]
+    assert panel.table["cost"].dtype == np.float64
+    assert panel.prefix(1).table["symbol"].tolist() == SYMBOLS
+
+
+def test_from_csv_refuses_tables_without_genes(tmp_path):
+    (tmp_path / "genes.csv").write_text("symbol,rank\nCD3D,1\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"none is called 'gene'.*'symbol,rank'"):
+        Panel.from_csv(tmp_path / "genes.csv")

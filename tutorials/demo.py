@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import yoto_sc as yt
+from yoto_sc.cli import write_results
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -78,20 +80,6 @@ def retrained_predictions(adata: AnnData, genes: list[str]) -> pd.DataFrame:
     return pd.DataFrame(predicted, index=adata.obs_names)
 
 
-def write_plots(adata: AnnData, directory: Path) -> None:
-    """Write the pictures a user would look at."""
-    pictures = {
-        "selected_genes": yt.pl.selected_genes(adata, show=False),
-        "path": yt.pl.path(adata, show=False),
-        "training": yt.pl.training(adata, show=False),
-        "confusion": yt.pl.confusion(adata, "bulk_labels", show=False),
-    }
-    for name, axes in pictures.items():
-        axes.figure.savefig(directory / f"{name}.png", dpi=150, bbox_inches="tight")
-    dotplot = yt.pl.selected_genes_dotplot(adata, "bulk_labels", return_fig=True)
-    dotplot.savefig(directory / "dotplot.png", dpi=150, bbox_inches="tight")
-
-
 def main(directory: Path) -> None:
     """Run the demo and write to `directory`."""
     adata = yt.datasets.pbmc68k()
@@ -100,10 +88,7 @@ def main(directory: Path) -> None:
 
     directory.mkdir(parents=True, exist_ok=True)
     model_dir = directory / "model"
-    for file in model_dir.glob("model.*"):
-        file.unlink()
-    if model_dir.exists():
-        model_dir.rmdir()
+    shutil.rmtree(model_dir, ignore_errors=True)
     yt.tl.select(
         adata,
         N_GENES,
@@ -126,9 +111,7 @@ def main(directory: Path) -> None:
         }
     )
 
-    panel.to_csv(directory / "panel.csv")
-    adata.write_h5ad(directory / "pbmc68k_yoto.h5ad")
-    write_plots(adata, directory)
+    write_results(adata, directory)
 
     print(f"\nThe panel of {panel.n_genes} genes, most important first:")
     print(", ".join(panel.genes))

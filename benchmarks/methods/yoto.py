@@ -34,6 +34,7 @@ def fit(
         categorical_keys=training.categorical,
         continuous_keys=training.continuous,
         split_key=training.split_key,
+        group_key=None,
         random_state=seed,
         model_dir=Path(folder) / "model",
         model_kwargs=model_kwargs,

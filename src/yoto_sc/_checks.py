@@ -7,7 +7,6 @@ import fnmatch
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
@@ -17,28 +16,14 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from yoto_sc._rules import Cap, GeneRules
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
     from yoto_sc._keys import Keys
-
-
-@dataclass(frozen=True)
-class GeneRules:
-    """Which genes may and must be selected, as masks over the genes.
-
-    Parameters
-    ----------
-    allowed
-        Shape ``(n_vars,)``: the gene may be in the panel.
-    required
-        Shape ``(n_vars,)``: the gene must be in the panel; required genes are allowed.
-    """
-
-    allowed: NDArray[np.bool_]
-    required: NDArray[np.bool_]
 
 
 def check_adata(adata: AnnData) -> None:
@@ -107,7 +92,7 @@ def check_task_keys(
                 raise ValueError(f"`{name}` names {key!r} more than once.")
 
 
-def check_split_key(obs: pd.DataFrame, split_key: str | None) -> None:
+def check_split_key(obs: pd.DataFrame, split_key: str | None, argument: str = "split_key") -> None:
     """Refuse a column that cannot split the cells into groups.
 
     Raises
@@ -120,12 +105,12 @@ def check_split_key(obs: pd.DataFrame, split_key: str | None) -> None:
     if split_key is None:
         return
     if not isinstance(split_key, str):
-        raise TypeError(f"split_key must be the name of an obs column, not {split_key!r}.")
-    _check_column(obs, split_key, "split_key")
+        raise TypeError(f"{argument} must be the name of an obs column, not {split_key!r}.")
+    _check_column(obs, split_key, argument)
     n_groups = obs[split_key].nunique()
     if n_groups < 2:
         raise ValueError(
-            f"split_key={split_key!r} has {n_groups} group; holding groups out needs at least 2. "
+            f"{argument}={split_key!r} has {n_groups} group; holding groups out needs at least 2. "
             "Pass None to hold out cells instead."
         )
 
@@ -166,7 +151,7 @@ def check_not_foreign(
     keys: Keys,
     categorical_keys: Sequence[str],
     continuous_keys: Sequence[str],
-    candidates: object = None,
+    columns: Mapping[str, object] | None = None,
 ) -> None:
     """Refuse names under which something else than an earlier selection is stored already.
 
@@ -176,11 +161,12 @@ def check_not_foreign(
         A result would overwrite an entry that no selection under this key wrote.
     """
     var = {keys.selected, keys.rank, keys.score}
-    if isinstance(candidates, str) and candidates in var:
-        raise ValueError(
-            f"candidates={candidates!r} would be overwritten by the result. Choose another "
-            f"key_added than {keys.key!r}."
-        )
+    for argument, column in (columns or {}).items():
+        if isinstance(column, str) and column in var:
+            raise ValueError(
+                f"{argument}={column!r} would be overwritten by the result. Choose another "
+                f"key_added than {keys.key!r}."
+            )
     entry = adata.uns.get(keys.uns)
     params = entry.get("params") if isinstance(entry, Mapping) else None
     if "yoto_sc_version" in (params or {}):
@@ -217,8 +203,12 @@ def resolve_genes(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     candidates: str | Iterable[str] | None = None,
+    *,
+    preference: str | None = None,
+    cost: str | None = None,
+    budget: float | None = None,
 ) -> GeneRules:
-    """Turn the user's rules on genes into masks.
+    """Turn the user's rules on genes into masks, weights and a cap.
 
     Parameters
     ----------
@@ -231,15 +221,21 @@ def resolve_genes(
     candidates
         Boolean column of `var`, or var names, to choose from; `None`: all genes. Genes in
         `include` may be chosen in any case.
+    preference
+        Column of `var` with weights of the genes; missing is 1, and 0 forbids the gene.
+    cost, budget
+        Column of `var` with costs, and what the panel may cost in all.
 
     Raises
     ------
     KeyError
         A gene or column does not exist.
     TypeError
-        The `candidates` column is not boolean, or a gene name is no string.
+        The `candidates` column is not boolean, a gene name is no string, or a column or `budget`
+        holds no numbers.
     ValueError
-        Rules contradict each other, or leave no gene.
+        Rules contradict each other, or leave no gene; a number is negative or infinite, or the
+        cost of a gene that may be chosen is missing.
     """
     names = var.index
     required = _mask_of(names, include, "include")
@@ -250,10 +246,54 @@ def resolve_genes(
             f"{list(contested)} are both in `include` and in `exclude` (patterns count). Remove "
             "them from one of the two."
         )
-    allowed = (_candidates(var, candidates) & ~excluded) | required
-    if not allowed.any():
+    limits = {}
+    if exclude:
+        limits["exclude"] = ~excluded
+    if candidates is not None:
+        limits["candidates"] = _candidates(var, candidates) | required
+    if not GeneRules(required, limits).allowed.any():
         raise ValueError("`candidates` and `exclude` leave no gene to choose from.")
-    return GeneRules(allowed, required)
+    weights = None
+    if preference is not None:
+        weights = _numbers(var, preference, "preference")
+        weights = np.where(np.isnan(weights), 1.0, weights)
+        limits[f"preference={preference!r}"] = weights > 0
+        check_included(names, required, f"preference={preference!r}", weights > 0)
+    if (cost is None) != (budget is None):
+        raise ValueError("`cost` and `budget` come together: give both or none.")
+    caps = {}
+    if cost is not None:
+        check_amount(budget, "budget")
+        costs = _numbers(var, cost, "cost")
+        unknown = np.isnan(costs) & GeneRules(required, limits).allowed
+        if unknown.any():
+            raise ValueError(
+                f"cost={cost!r} is missing for {unknown.sum()} genes that may be chosen, such as "
+                f"{names[unknown][0]!r}. Fill it in, or leave these genes out by `candidates` or "
+                "`exclude`."
+            )
+        caps[f"budget={budget:g}"] = Cap(np.nan_to_num(costs), float(budget or 0))
+    return GeneRules(required, limits, caps, weights)
+
+
+def check_panel(names: pd.Index, genes: Sequence[str], argument: str) -> None:
+    """Refuse gene lists that are empty, name an unknown gene, or one twice.
+
+    Raises
+    ------
+    KeyError
+        A gene is not among `names`.
+    TypeError
+        A gene name is no string.
+    ValueError
+        No gene, or a gene twice.
+    """
+    if not genes:
+        raise ValueError(f"`{argument}` holds no gene. Name at least one of adata.var_names.")
+    _mask_of(names, genes, argument)
+    twice = sorted({gene for gene in genes if genes.count(gene) > 1})
+    if twice:
+        raise ValueError(f"`{argument}` names {twice} more than once.")
 
 
 def check_n_genes(n_genes: int | Literal["auto"], rules: GeneRules) -> None:
@@ -264,25 +304,116 @@ def check_n_genes(n_genes: int | Literal["auto"], rules: GeneRules) -> None:
     TypeError
         Neither an integer nor ``"auto"``.
     ValueError
-        Below 1, below the number of required genes, or above the number of allowed ones.
+        Below 1, below the number of required genes, above the number of allowed ones, or in
+        conflict with other rules, the smallest set of which is named.
     """
+    n_required = int(rules.required.sum())
     if n_genes == "auto":
-        return
-    if not _is_integer(n_genes):
+        size = max(1, n_required)
+    elif not _is_integer(n_genes):
         raise TypeError(f'n_genes must be an integer or "auto", not {n_genes!r}.')
-    n_allowed, n_required = int(rules.allowed.sum()), int(rules.required.sum())
-    if n_genes < 1:
+    else:
+        size = int(n_genes)
+    if size < 1:
         raise ValueError(f"n_genes must be at least 1, not {n_genes}.")
-    if n_genes < n_required:
+    if size < n_required:
         raise ValueError(
             f"n_genes={n_genes} is smaller than the {n_required} genes in `include`. Ask for more "
             "genes, or include fewer."
         )
-    if n_genes > n_allowed:
+    if rules.is_feasible(size):
+        return
+    conflict = rules.conflict(size)
+    if len(conflict) == 1:
         raise ValueError(
-            f"n_genes={n_genes} exceeds the {n_allowed} genes that may be chosen. Ask for fewer "
-            "genes, or loosen `candidates` and `exclude`."
+            f"n_genes={n_genes} exceeds the {len(rules.required)} genes that there are. Ask for "
+            "fewer."
         )
+    largest = rules.largest_size(size - 1)
+    at_most = f" At most {largest} genes meet all rules." if largest else ""
+    raise ValueError(
+        f"No panel meets these rules together: {', '.join(conflict)}. Loosen one of them.{at_most}"
+    )
+
+
+def check_included(
+    names: pd.Index, required: NDArray[np.bool_], rule: str, limit: NDArray[np.bool_]
+) -> None:
+    """Refuse a rule that forbids genes which must be in the panel.
+
+    Parameters
+    ----------
+    names
+        Var names, shape ``(n_vars,)``.
+    required
+        Mask of the genes in `include`, shape ``(n_vars,)``.
+    rule
+        Name of the rule.
+    limit
+        Mask of the genes that it allows, shape ``(n_vars,)``.
+
+    Raises
+    ------
+    ValueError
+        It forbids a gene in `include`.
+    """
+    forbidden = list(names[required & ~limit])
+    if forbidden:
+        raise ValueError(
+            f"`include` names {forbidden}, which {rule} forbids. Include other genes, or loosen "
+            "the rule."
+        )
+
+
+def check_limits(
+    obs: pd.DataFrame,
+    categorical_keys: Sequence[str],
+    mean_range: Sequence[float | None] | None,
+    fraction_range: Sequence[float | None] | None,
+    max_crowding: float | None,
+    crowding_key: str | None,
+) -> None:
+    """Refuse limits that say nothing clear.
+
+    Raises
+    ------
+    KeyError
+        `crowding_key` is no column of `obs`.
+    TypeError
+        A bound is no number.
+    ValueError
+        A bound is out of range, or one of two arguments that need each other is absent.
+    """
+    _check_range(mean_range, "mean_range", np.inf)
+    _check_range(fraction_range, "fraction_range", 1)
+    if max_crowding is None:
+        if crowding_key is not None:
+            raise ValueError("`crowding_key` says nothing without `max_crowding`. Give both.")
+        return
+    check_amount(max_crowding, "max_crowding")
+    if crowding_key is not None:
+        _check_column(obs, crowding_key, "crowding_key")
+    elif not categorical_keys:
+        raise ValueError(
+            "`max_crowding` needs cell types: name the obs column that holds them in "
+            "`crowding_key`."
+        )
+
+
+def check_amount(value: object, name: str) -> None:
+    """Refuse what is no finite number from 0 up.
+
+    Raises
+    ------
+    TypeError
+        No number.
+    ValueError
+        Negative, infinite or NaN.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be a number, not {value!r}.")
+    if not 0 <= float(value) < np.inf:
+        raise ValueError(f"{name} must be finite and at least 0, not {value}.")
 
 
 def check_integer(value: object, name: str, *, minimum: int, maximum: int = 2**63 - 1) -> None:
@@ -363,6 +494,23 @@ def _is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
 
 
+def _check_range(bounds: Sequence[float | None] | None, name: str, maximum: float) -> None:
+    if bounds is None:
+        return
+    if not isinstance(bounds, tuple | list | np.ndarray) or len(bounds) != 2:
+        raise TypeError(
+            f"{name} must be a pair (smallest, largest), with None for no bound, not {bounds!r}."
+        )
+    for bound in bounds:
+        if bound is not None:
+            check_amount(bound, f"A bound in {name}")
+            if bound > maximum:
+                raise ValueError(f"A bound in {name} must be at most {maximum}, not {bound}.")
+    low, high = bounds
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"{name}={tuple(bounds)} is empty: the smallest comes first.")
+
+
 def _check_column(obs: pd.DataFrame, key: str, argument: str) -> None:
     if key not in obs.columns:
         raise KeyError(
@@ -373,6 +521,35 @@ def _check_column(obs: pd.DataFrame, key: str, argument: str) -> None:
         raise ValueError(
             f"adata.obs has more than one column {key!r}. Rename or drop one of them."
         )
+
+
+def _numbers(var: pd.DataFrame, key: object, argument: str) -> NDArray[np.float64]:
+    """Read a column of numbers from 0 up, NaN where missing, of shape ``(n_vars,)``."""
+    if not isinstance(key, str):
+        raise TypeError(f"{argument} must be the name of a var column, not {key!r}.")
+    if key not in var.columns:
+        raise KeyError(
+            f"{argument}={key!r} is not a column of adata.var. The columns are "
+            f"{list(var.columns)}."
+        )
+    column = var[key]
+    if isinstance(column, pd.DataFrame):
+        raise ValueError(
+            f"adata.var has more than one column {key!r}. Rename or drop one of them."
+        )
+    if not pd.api.types.is_numeric_dtype(column.dtype):
+        raise TypeError(
+            f"The var column {key!r} must hold numbers to be the {argument}, but its dtype is "
+            f"{column.dtype}."
+        )
+    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    if (values < 0).any() or np.isinf(values).any():
+        gene = var.index[(values < 0) | np.isinf(values)][0]
+        raise ValueError(
+            f"{argument}={key!r} must be finite and at least 0, but holds {var.loc[gene, key]} "
+            f"for {gene!r}."
+        )
+    return values
 
 
 def _mask_of(names: pd.Index, genes: Collection[str], argument: str) -> NDArray[np.bool_]:

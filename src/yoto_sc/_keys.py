@@ -49,6 +49,21 @@ class Keys:
         """``float32`` ``adata.var`` column: selection score."""
         return f"{self.key}_score"
 
+    @property
+    def frequency(self) -> str:
+        """``float32`` ``adata.var`` column: share of the runs that select the gene."""
+        return f"{self.key}_frequency"
+
+    @property
+    def consensus(self) -> str:
+        """Boolean ``adata.var`` column: the gene is in the consensus of the runs."""
+        return f"{self.key}_consensus"
+
+    @property
+    def stability(self) -> str:
+        """``adata.uns`` entry of the runs and of how much their panels agree."""
+        return f"{self.key}_stability"
+
     def prediction(self, task: str) -> str:
         """``adata.obs`` column of the predictions for `task`."""
         return f"{self.key}_{task}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 
 ATTRIBUTION_COLUMNS = ("task", "category")
 COLUMNS = ("selected", "rank", "score", *ATTRIBUTION_COLUMNS)
+_NAME_COLUMNS = ("symbol", "ensembl_id")
+_OPTIONAL_COLUMNS = (*_NAME_COLUMNS, "cost")
+_CSV_COLUMNS = (*_NAME_COLUMNS, "rank", "score", "role", *ATTRIBUTION_COLUMNS, "cost")
+
+_SYMBOLS = ("gene_symbols", "gene_symbol", "symbol", "feature_name", "gene_name", "gene_names")
+"""What columns of gene symbols are called in ``adata.var``; CELLxGENE says ``feature_name``."""
+_ENSEMBL_IDS = ("gene_ids", "gene_id", "ensembl_id", "ensembl_ids", "ensembl", "feature_id")
+"""What columns of Ensembl IDs are called; 10x says ``gene_ids``."""
+_ENSEMBL_PATTERN = r"ENS[A-Z]*G\d{11}(\.\d+)?"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -31,7 +41,8 @@ class Panel:
         One row for each gene, indexed by var name, with the columns ``selected`` (bool),
         ``rank`` (Int64, 1 = most important, NA for genes that were no candidates), ``score``
         (float32), ``task`` and ``category`` (str: the task a selected gene serves most, and the
-        class of that task; empty where unknown).
+        class of that task; empty where unknown). It may have ``symbol``, ``ensembl_id`` (str,
+        empty where unknown) and ``cost`` (float64) too.
 
     Examples
     --------
@@ -58,6 +69,13 @@ class Panel:
                 "rank": self.table["rank"].astype("Int64"),
                 "score": self.table["score"].astype(np.float32),
                 **{c: self.table[c].fillna("").astype(str) for c in ATTRIBUTION_COLUMNS},
+                **{
+                    c: self.table[c].astype(float)
+                    if c == "cost"
+                    else self.table[c].astype(object).fillna("").astype(str)
+                    for c in _OPTIONAL_COLUMNS
+                    if c in self.table.columns
+                },
             },
             index=self.table.index.astype(str),
         )
@@ -86,6 +104,10 @@ class Panel:
     @classmethod
     def from_adata(cls, adata: AnnData, key: str = DEFAULT_KEY) -> Panel:
         """Read the panel that :func:`yoto_sc.tl.select` wrote.
+
+        Symbols and Ensembl IDs are taken from ``adata.var`` where it has a column of a usual name
+        (``gene_symbols``, ``feature_name``, ``gene_ids``, …), or from the var names; costs from
+        the column that the selection was given.
 
         Parameters
         ----------
@@ -121,7 +143,10 @@ class Panel:
             genes = attribution.index.intersection(table.index)
             for column in ATTRIBUTION_COLUMNS:
                 table.loc[genes, column] = attribution.loc[genes, column].astype(str)
-        return cls(table)
+        cost = adata.uns.get(keys.uns, {}).get("params", {}).get("cost")
+        if cost in adata.var.columns:
+            table["cost"] = adata.var[cost]
+        return cls(table.assign(**_names(adata.var)))
 
     @property
     def genes(self) -> list[str]:
@@ -170,8 +195,17 @@ class Panel:
         return adata[:, self.genes].copy()
 
     def to_csv(self, path: str | Path) -> None:
-        """Write the selected genes to a CSV file, most important first."""
-        self._selected.drop(columns="selected").to_csv(path, index_label="gene")
+        """Write the selected genes to a CSV file, most important first.
+
+        The columns are ``gene`` (the var name), ``symbol``, ``ensembl_id``, ``rank``, ``score``,
+        ``role`` (what the gene is for, in words), ``task``, ``category`` and ``cost``; without
+        those that are not known.
+        """
+        selected = self._selected
+        roles = map(_role, selected["task"], selected["category"])
+        table = selected.assign(role=list(roles))
+        columns = [column for column in _CSV_COLUMNS if column in table.columns]
+        table[columns].to_csv(path, index_label="gene")
 
     @classmethod
     def from_csv(cls, path: str | Path) -> Panel:
@@ -190,13 +224,18 @@ class Panel:
             raise ValueError(f"{path} holds no gene.")
         if not has_columns:
             return cls.from_genes(lines[has_header:])
+        if "gene" not in next(csv.reader(lines[:1])):
+            raise ValueError(
+                f"{path} has columns, but none is called 'gene': its first line is {lines[0]!r}. "
+                "Write one gene a line, or a file like that of Panel.to_csv."
+            )
         table = pd.read_csv(
             path,
             encoding="utf-8-sig",
             index_col="gene",
-            dtype=dict.fromkeys(("gene", *ATTRIBUTION_COLUMNS), str),
+            dtype=dict.fromkeys(("gene", *ATTRIBUTION_COLUMNS, *_NAME_COLUMNS), str),
             keep_default_na=False,
-            na_values={"rank": [""], "score": [""]},
+            na_values={"rank": [""], "score": [""], "cost": [""]},
         )
         return cls(table.assign(selected=True))
 
@@ -209,3 +248,24 @@ class Panel:
         return isinstance(other, Panel) and self.table.equals(other.table)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _role(task: str, category: str) -> str:
+    """Say what a gene is for."""
+    return f"tells {category} ({task})" if category else f"predicts {task}" if task else ""
+
+
+def _names(var: pd.DataFrame) -> dict[str, pd.Series[str]]:
+    """Find symbols and Ensembl IDs of the genes, whichever of them there are."""
+    columns = [*(var[c] for c in _ENSEMBL_IDS if c in var.columns), var.index.to_series()]
+    ids = next((column for column in columns if _are_ensembl_ids(column)), None)
+    symbols = next((var[c] for c in _SYMBOLS if c in var.columns), None)
+    if symbols is None and not _are_ensembl_ids(var.index.to_series()):
+        symbols = var.index.to_series()
+    found = {"symbol": symbols, "ensembl_id": ids}
+    return {name: column for name, column in found.items() if column is not None}
+
+
+def _are_ensembl_ids(column: pd.Series[Any]) -> bool:
+    """Whether most entries look like Ensembl IDs of genes."""
+    return bool(column.astype(str).str.fullmatch(_ENSEMBL_PATTERN).mean() > 0.5)

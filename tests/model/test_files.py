@@ -168,6 +168,12 @@ def test_error_newer_version(directory):
         read_model(directory)
 
 
+def test_error_older_version(directory):
+    edit(directory, format_version=FORMAT_VERSION - 1, yoto_sc_version="0.0.1")
+    with pytest.raises(ValueError, match=r"yoto_sc 0\.0\.1.*Train the model again"):
+        read_model(directory)
+
+
 @pytest.mark.parametrize("version", ["1", [1], 1.5, {}, 0, -1, None])
 def test_error_version_that_never_was(directory, version):
     edit(directory, format_version=version)

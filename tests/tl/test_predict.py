@@ -9,7 +9,10 @@ import pandas as pd
 import pytest
 import scanpy as sc
 import scipy.sparse as sp
+import torch
 from anndata import AnnData
+from sklearn.metrics import f1_score
+from torch.nn import functional as F
 
 import yoto_sc as yt
 
@@ -278,7 +281,7 @@ def test_cells_that_happen_not_to_be_negative_are_read_from_raw_too(tmp_path):
     for query in (some, whole):
         yt.tl.predict(query, tmp_path / "model", n_genes=1, key_added="one")
     expected = whole.obs.loc[some.obs_names, "one_bulk_labels_confidence"]
-    np.testing.assert_array_equal(some.obs["one_bulk_labels_confidence"], expected)
+    np.testing.assert_allclose(some.obs["one_bulk_labels_confidence"], expected, rtol=1e-5)
 
 
 def test_counts_are_no_normalised_expression(tmp_path):
@@ -295,3 +298,118 @@ def test_counts_are_no_normalised_expression(tmp_path):
     counts.X = counts.X.ceil() * 3
     with pytest.raises(ValueError, match="trained on normalised expression.*holds counts"):
         yt.tl.predict(counts, tmp_path / "model")
+
+
+# --- genes that are not measured ---
+
+
+def test_last_genes_missing_is_the_shorter_panel(
+    panel_only: AnnData, model: Any, assert_same_predictions: AssertSame
+) -> None:
+    shorter = panel_only.copy()
+    yt.tl.predict(shorter, model, n_genes=4)
+    lacking = panel_only[:, model.panel(4).genes].copy()
+    yt.tl.predict(lacking, model, missing="zero")
+    assert_same_predictions(lacking, shorter)
+
+
+@pytest.mark.parametrize("lost", [[0], [2], [1, 4]])
+def test_missing_genes_are_blanked_for_the_network(
+    panel_only: AnnData, model: Any, lost: list[int]
+) -> None:
+    """Recomputed by hand: nothing of the gene reaches the network, its `presence` included."""
+    genes = model.panel().genes
+    lacking = panel_only[:, [g for i, g in enumerate(genes) if i not in lost]].copy()
+    proba = model.predict_proba(lacking, missing="zero")["task_0"]
+
+    network, head = model.module.encoder, model.module.heads[0]
+    kept = [i for i in range(len(genes)) if i not in lost]
+    x = torch.from_numpy(np.log1p(panel_only.X.toarray()[:, kept]))
+    x = ((x - network.mean[kept]) / network.scale[kept]).clamp(-10, 10)
+    bias = network.bias + network.presence[:, kept].sum(1, keepdim=True)
+    hidden = torch.einsum("ng,mgh->mnh", x, network.weight[:, kept]) + bias
+    hidden = F.layer_norm(hidden, hidden.shape[-1:]) * network.gain + network.shift
+    outputs = torch.einsum("mnh,mho->mno", F.gelu(hidden, approximate="tanh"), head.weight)
+    outputs = outputs + torch.einsum("ng,mgo->mno", x, head.skip[:, kept]) + head.bias
+    powers = outputs.softmax(-1).mean(0) ** (1 / head.temperature[len(kept) - 1])
+    expected = (powers / powers.sum(1, keepdim=True)).detach()
+    np.testing.assert_allclose(proba, expected, atol=1e-5)
+
+
+def test_missing_genes_are_reported_with_what_they_cost(
+    panel_only: AnnData, model: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = model.panel().genes[0]
+    yt.tl.predict(panel_only[:, panel_only.var_names != first].copy(), model, missing="zero")
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert f"lacks 1 of the 6 genes that the model reads: ['{first}']" in message
+    # One gene alone: the estimate is what was measured, at most the whole panel's score.
+    without = model.selection.without.set_index(["gene", "task"])["score"]
+    whole = model.metrics.loc["task_0", "macro_f1"]
+    expected = min(whole, without[first, "task_0"])
+    assert f"macro_f1 of task_0 from {whole:.3f} to {expected:.3f}" in message
+    caplog.clear()
+    few = panel_only[:, model.panel(2).genes[1:]].copy()
+    yt.tl.predict(few, model, missing="zero", n_genes=2)
+    assert "What that costs was not measured" in caplog.text
+
+
+def test_score_without_a_gene_is_that_of_the_held_out_cells(adata: AnnData, model: Any) -> None:
+    table = model.selection.without
+    assert list(table.columns) == ["gene", "task", "metric", "score"]
+    assert list(table["gene"].unique()) == model.panel().genes
+    gene = model.panel().genes[1]
+    lacking = adata[model.validation_indices, adata.var_names != gene].copy()
+    predicted = model.predict(lacking, missing="zero")["task_0"].astype(str)
+    true = lacking.obs["task_0"]
+    known = true.notna().to_numpy()
+    score = f1_score(true[known].astype(str), predicted[known], average="macro", zero_division=0)
+    row = table.query("gene == @gene and task == 'task_0'")
+    assert row["score"].item() == pytest.approx(score)
+    assert row["metric"].item() == "macro_f1"
+
+
+@pytest.mark.parametrize("missing", ["error", "zero"])
+def test_no_panel_gene_at_all(panel_only: AnnData, model: Any, missing: Any) -> None:
+    panel_only.var_names = [f"other_{i}" for i in range(panel_only.n_vars)]
+    with pytest.raises(KeyError, match="lacks all 6 genes"):
+        yt.tl.predict(panel_only, model, missing=missing)
+    assert panel_only.obs.empty
+
+
+def test_missing_genes_are_an_error_that_names_them(panel_only: AnnData, model: Any) -> None:
+    second = model.panel().genes[1]
+    panel_only = panel_only[:, panel_only.var_names != second].copy()
+    with pytest.raises(KeyError, match=rf"lacks 1 of the 6 .*{second}.*missing="):
+        yt.tl.predict(panel_only, model)
+    with pytest.raises(ValueError, match=r"missing must be one of .*'zero'.*not 'mean'"):
+        yt.tl.predict(panel_only, model, missing="mean")
+
+
+# --- confidence ---
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 0.7])
+def test_no_label_below_min_confidence(
+    panel_only: AnnData, predicted: AnnData, model: Any, threshold: float
+) -> None:
+    yt.tl.predict(panel_only, model, min_confidence=threshold)
+    for task in ("task_0", "task_1"):
+        confidence = predicted.obs[f"yoto_{task}_confidence"]
+        np.testing.assert_array_equal(panel_only.obs[f"yoto_{task}_confidence"], confidence)
+        labels, before = panel_only.obs[f"yoto_{task}"], predicted.obs[f"yoto_{task}"]
+        assert list(labels.cat.categories) == list(before.cat.categories)
+        np.testing.assert_array_equal(labels.isna(), confidence < threshold)
+        assert (labels == before)[confidence >= threshold].all()
+    np.testing.assert_array_equal(panel_only.obs["yoto_score_0"], predicted.obs["yoto_score_0"])
+
+
+@pytest.mark.parametrize(
+    ("value", "error"), [(1.0, ValueError), (-0.1, ValueError), ("x", TypeError)]
+)
+def test_min_confidence_out_of_range(
+    panel_only: AnnData, model: Any, value: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="min_confidence"):
+        yt.tl.predict(panel_only, model, min_confidence=value)
+    assert panel_only.obs.empty

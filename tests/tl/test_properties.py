@@ -193,6 +193,7 @@ def test_contract_or_one_error(
                 adata,
                 max_steps=max_steps,
                 accelerator="cpu",
+                group_key=None,
                 progress_bar=False,
                 model_kwargs={"n_hidden": 4, "n_members": n_members, "n_candidates": 12},
                 **arguments,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from yoto_sc.metrics._calibration import expected_calibration_error
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -19,7 +21,6 @@ _CLASSIFICATION = (
     "calibration_error",
 )
 _REGRESSION = ("r2", "rmse", "pearson_r")
-_N_BINS = 15
 # Half-precision softmax sums to 1 within about this; logits do not.
 _SUM_TOLERANCE = 1e-2
 
@@ -60,20 +61,14 @@ def classification_scores(
             :math:`[\epsilon, 1 - \epsilon]`, the machine epsilon of their dtype, as in
             :func:`sklearn.metrics.log_loss`.
         ``calibration_error``
-            Expected calibration error of the predicted class [1]_, in [0, 1]:
-            :math:`\sum_b n_b / n \, |\mathrm{accuracy}_b - \mathrm{confidence}_b|` over 15
-            bins of equal width, closed on the right.
+            Expected calibration error of the predicted class, in [0, 1]; see
+            :func:`expected_calibration_error`.
 
     Raises
     ------
     ValueError
         If shapes do not match, a code is not in -1, ..., n_classes - 1, or observed rows of
         `proba` are not probabilities.
-
-    References
-    ----------
-    .. [1] Guo C, Pleiss G, Sun Y, Weinberger KQ. On calibration of modern neural networks.
-       ICML, PMLR 70:1321-1330 (2017).
 
     Examples
     --------
@@ -108,7 +103,7 @@ def classification_scores(
         )
         raise ValueError(msg)
 
-    predicted = p.argmax(axis=1)
+    predicted, confidence = p.argmax(axis=1), p.max(axis=1).clip(max=1)
     counts = confusion_counts(codes, predicted, n_classes)
     hits, n_true, n_predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     present = n_true > 0
@@ -119,7 +114,7 @@ def classification_scores(
         "balanced_accuracy": float((hits[present] / n_true[present]).mean()),
         "accuracy": float(hits.sum() / len(codes)),
         "log_loss": float(-np.log(np.clip(p_true, eps, 1 - eps)).mean()),
-        "calibration_error": _calibration_error(p.max(axis=1), predicted == codes),
+        "calibration_error": expected_calibration_error(predicted == codes, confidence),
     }
 
 
@@ -221,14 +216,6 @@ def confusion_counts(y_true: ArrayLike, y_pred: ArrayLike, n_classes: int) -> ND
         raise ValueError(msg)
     counts = np.bincount(true * n_classes + pred, minlength=n_classes**2)
     return counts.reshape(n_classes, n_classes).astype(np.int64)
-
-
-def _calibration_error(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> float:
-    inner_edges = np.linspace(0, 1, _N_BINS + 1)[1:-1]
-    which = np.searchsorted(inner_edges, confidence, side="left")
-    # The bin sizes cancel: n_b * |mean - mean| is the absolute sum of the differences.
-    gaps = np.bincount(which, weights=correct - confidence, minlength=_N_BINS)
-    return float(np.abs(gaps).sum() / len(confidence))
 
 
 def _codes(name: str, values: ArrayLike, n_classes: int) -> NDArray[np.int64]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _DENSE_BYTES = 256 * 2**20
 """The genes of the training cells are held densely if they take no more than this."""
+_SMALLEST_SHARE = 0.1
+"""Thinned cells keep at least this share of their counts, on average."""
 _SAMPLE_CELLS = 20_000
 """The order of the panel is taken from at most this many training cells."""
 
@@ -127,6 +129,8 @@ class SelectionData(LightningDataModule):
     ----------
     cross_fit
         Whether batches come with a second set of cells for the scores.
+    thin
+        Whether the cells of a batch keep but a random share of their counts.
     """
 
     def __init__(
@@ -154,8 +158,10 @@ class SelectionData(LightningDataModule):
         )
         self.batch_size = batch_size
         self._sample_seed = int(rng.integers(2**31))
+        self._rng = rng
         self.n_steps = n_steps
         self.cross_fit = False
+        self.thin = False
 
     def narrow(self, genes: NDArray[np.intp]) -> None:
         """Keep only some genes."""
@@ -180,11 +186,28 @@ class SelectionData(LightningDataModule):
     def _next_batch(self) -> dict[str, Tensors]:
         """Draw the cells that the weights learn from and, apart, those that the scores do."""
         if not self.cross_fit:
-            return {"weights": self.train.batch(self._all.draw(self.batch_size))}
+            return {"weights": self._batch(self._all)}
         return {
-            "weights": self.train.batch(self._other_folds.draw(self.batch_size)),
-            "scores": self.train.batch(self._own_fold.draw(self.batch_size)),
+            "weights": self._batch(self._other_folds),
+            "scores": self._batch(self._own_fold),
         }
+
+    def _batch(self, cells: _Shuffled) -> Tensors:
+        batch = self.train.batch(cells.draw(self.batch_size))
+        if self.thin:
+            _thin(batch[X_KEY].numpy(), self._rng)
+        return batch
+
+
+def _thin(values: NDArray[np.float32], rng: np.random.Generator) -> None:
+    """Let every cell keep a share of its counts, log-uniform from a tenth to all; in place.
+
+    `values` are ``log1p`` of counts, of shape ``(…, n_genes)``.
+    """
+    share = np.exp(rng.uniform(np.log(_SMALLEST_SHARE), 0, values.shape[:-1]))
+    expressed = values.nonzero()
+    counts = np.rint(np.expm1(values[expressed])).astype(np.int64)
+    values[expressed] = np.log1p(rng.binomial(counts, share[expressed[:-1]]))
 
 
 class _Epoch:

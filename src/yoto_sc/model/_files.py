@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 FORMAT = "yoto_sc.model.YOTO"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DESCRIPTION_FILE = "model.json"
 WEIGHTS_FILE = "model.safetensors"
 
@@ -81,7 +81,7 @@ def read_model(directory: str | Path) -> tuple[dict[str, Any], dict[str, torch.T
     FileNotFoundError
         There is no model in `directory`.
     ValueError
-        The files are damaged, belong together no more, or were written by a newer version.
+        The files are damaged, belong together no more, or were written by another version.
     """
     directory = Path(directory)
     paths = directory / DESCRIPTION_FILE, directory / WEIGHTS_FILE
@@ -98,11 +98,12 @@ def read_model(directory: str | Path) -> tuple[dict[str, Any], dict[str, torch.T
     version = record.get("format_version") if known else None
     if not isinstance(version, int) or version < 1:
         raise damaged(directory, f"{DESCRIPTION_FILE} does not describe a model of yoto_sc")
-    if version > FORMAT_VERSION:
+    if version != FORMAT_VERSION:
+        what_to_do = "Update yoto_sc." if version > FORMAT_VERSION else "Train the model again."
         raise ValueError(
             f"The model in {directory} has format {version}, written by yoto_sc "
-            f"{record.get('yoto_sc_version')}; this is {yoto_sc.__version__}, which reads up "
-            f"to format {FORMAT_VERSION}. Update yoto_sc."
+            f"{record.get('yoto_sc_version')}; this is {yoto_sc.__version__}, which reads format "
+            f"{FORMAT_VERSION}. {what_to_do}"
         )
     content = record.get("model")
     if not isinstance(content, dict) or _content_hash(content) != record.get("model_sha256"):

@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
-import torch
 from scvi.data import AnnDataManager
 from scvi.data.fields import LayerField
-from scvi.model._utils import parse_device_args
-from scvi.model.base import BaseModelClass
-from sklearn.exceptions import NotFittedError
 
 from yoto_sc._checks import (
     as_list,
     check_fraction,
     check_integer,
+    check_limits,
     check_n_genes,
     check_split_key,
     check_task_keys,
-    missing_genes,
     resolve_genes,
 )
 from yoto_sc._expression import Expression
+from yoto_sc._limits import limit_expression
+from yoto_sc._tasks import Task
 from yoto_sc.model._data import SelectionData
 from yoto_sc.model._fields import TaskField, registered_tasks, task_key
-from yoto_sc.model._files import damaged, read_model, write_model
 from yoto_sc.model._module import X_KEY, YOTOModule
 from yoto_sc.model._outcome import summarize
 from yoto_sc.model._plan import SelectionTrainingPlan
-from yoto_sc.model._progress import SelectionProgress
+from yoto_sc.model._predicting import PredictionMixin
+from yoto_sc.model._progress import SelectionLog, SelectionProgress
 from yoto_sc.model._run import run, seeded
-from yoto_sc.model._selection import Selection
+from yoto_sc.model._saving import SavingMixin
 from yoto_sc.model._splits import default_validation_size, split_cells
 from yoto_sc.model._start import find_start, start_length
 from yoto_sc.nn import Annealing, Linear
@@ -42,14 +38,12 @@ from yoto_sc.select import observed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    import scipy.sparse as sp
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from yoto_sc._panel import Panel
     from yoto_sc._tasks import Kind
+    from yoto_sc.model._selection import Selection
     from yoto_sc.nn import Relaxation
 
 _DEFAULT_STEPS = 2000
@@ -59,11 +53,9 @@ _RESERVED = {"max_epochs", "limit_val_batches", "reload_dataloaders_every_n_epoc
 """Arguments of the trainer that the training sets itself."""
 _N_EPOCHS = 40
 """Epochs of a training; the held-out cells are looked at after each."""
-_PREDICTION_CELLS = 4096
-"""Cells that are predicted at once."""
 
 
-class YOTO(BaseModelClass):
+class YOTO(PredictionMixin, SavingMixin):
     """Selects a panel of exactly k genes for several tasks, and predicts from it.
 
     Parameters
@@ -81,6 +73,8 @@ class YOTO(BaseModelClass):
         Var names or patterns (``"MT-*"``) that must not be.
     candidates
         Boolean column of ``adata.var``, or var names, to choose from; `None`: all genes.
+    preference, cost, budget, mean_range, fraction_range, max_crowding, crowding_key
+        Further rules on the panel; see :func:`yoto_sc.tl.select`.
     n_candidates
         Number of genes that univariate screening leaves, or more if the training needs more. It
         starts from the first of these in the order of a stepwise discriminant analysis, eight for
@@ -125,6 +119,13 @@ class YOTO(BaseModelClass):
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         candidates: str | Sequence[str] | None = None,
+        preference: str | None = None,
+        cost: str | None = None,
+        budget: float | None = None,
+        mean_range: Sequence[float | None] | None = None,
+        fraction_range: Sequence[float | None] | None = None,
+        max_crowding: float | None = None,
+        crowding_key: str | None = None,
         n_candidates: int = 1000,
         n_hidden: int = 64,
         n_members: int = 4,
@@ -147,14 +148,45 @@ class YOTO(BaseModelClass):
         self.tasks = registered_tasks(self.registry)
         n_allowed = self.summary_stats.n_vars
         if adata is not None:
-            self._rules = resolve_genes(adata.var, include, exclude, candidates)
-            check_n_genes(n_genes, self._rules)
+            rules = resolve_genes(
+                adata.var,
+                include,
+                exclude,
+                candidates,
+                preference=preference,
+                cost=cost,
+                budget=budget,
+            )
+            setup = self.registry["setup_args"]
+            keys = as_list(setup["categorical_keys"], "categorical_keys")
+            check_limits(adata.obs, keys, mean_range, fraction_range, max_crowding, crowding_key)
+            if not (mean_range is None and fraction_range is None and max_crowding is None):
+                cell_types = None
+                if max_crowding is not None:
+                    key = keys[0] if crowding_key is None else crowding_key
+                    unlabeled = as_list(setup["unlabeled"], "unlabeled")
+                    task = Task.from_obs(adata.obs, key, "categorical", unlabeled)
+                    cell_types = task.decode(task.encode(adata.obs[key]))
+                rules = limit_expression(
+                    rules,
+                    adata.var_names,
+                    Expression.from_adata(adata, setup["layer"]),
+                    mean_range=mean_range,
+                    fraction_range=fraction_range,
+                    max_crowding=max_crowding,
+                    cell_types=cell_types,
+                )
+            check_n_genes(n_genes, rules)
+            self._rules = rules
             n_allowed = int(self._rules.allowed.sum())
+        largest = min(AUTO_MAX_GENES, n_allowed) if n_genes == "auto" else n_genes
+        largest = max(largest, len(set(include)))
+        if adata is not None and n_genes == "auto":
+            largest = self._rules.largest_size(largest)
         self.n_genes = n_genes
         self.random_state = random_state
         self.selection_: Selection | None = None
-        largest = min(AUTO_MAX_GENES, n_allowed) if n_genes == "auto" else n_genes
-        self._n_trained = max(largest, len(set(include)))
+        self._n_trained = largest
         self._n_candidates = n_candidates
         with seeded(random_state):
             self.module = YOTOModule(
@@ -248,7 +280,7 @@ class YOTO(BaseModelClass):
         accelerator, devices
             As in Lightning's trainer.
         progress_bar
-            Whether to show progress.
+            Whether to show progress as a bar; it is written to the log otherwise, at level INFO.
         plan_kwargs
             For :class:`~yoto_sc.model.SelectionTrainingPlan`.
         **trainer_kwargs
@@ -331,13 +363,13 @@ class YOTO(BaseModelClass):
             plan = SelectionTrainingPlan(
                 module,
                 data,
+                start.rules,
                 annealing,
                 max_steps=max_steps,
                 **(plan_kwargs or {}),
             )
             callbacks = [*trainer_kwargs.pop("callbacks", [])]
-            if progress_bar:
-                callbacks.append(SelectionProgress(plan))
+            callbacks.append(SelectionProgress(plan) if progress_bar else SelectionLog(plan))
             self.trainer = run(
                 plan,
                 data,
@@ -365,298 +397,7 @@ class YOTO(BaseModelClass):
         self.train_indices, self.validation_indices = split.train, split.validation
         self.is_trained_ = True
 
-    @property
-    def selection(self) -> Selection:
-        """Everything the training came to, as plain tables."""
-        if self.selection_ is None:
-            raise NotFittedError("The model is not trained yet. Call train() first.")
-        return self.selection_
-
-    @property
-    def path(self) -> pd.DataFrame:
-        """Held-out ``score`` of each ``task`` at each ``n_genes``, and which ``metric`` it is."""
-        return self.selection.path
-
-    @property
-    def metrics(self) -> pd.DataFrame:
-        """Scores on the held-out cells, one row for each task."""
-        return self.selection.metrics
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """The ``step``, ``n_genes``, losses and ``validation_score`` at the end of every epoch."""
-        return self.selection.history
-
-    def panel(self, k: int | None = None) -> Panel:
-        """Return the panel, or the panel of another size from the same ranking.
-
-        Parameters
-        ----------
-        k
-            Number of genes, up to the number of ranked ones; `None`: the size asked for.
-        """
-        panel = self.selection.panel
-        return panel if k is None else panel.prefix(k)
-
-    def predict(
-        self, adata: AnnData | None = None, *, layer: str | None = None, n_genes: int | None = None
-    ) -> pd.DataFrame:
-        """Predict every task for every cell, from the panel genes alone.
-
-        Parameters
-        ----------
-        adata
-            Cells that hold at least the panel's genes, in any order; `None`: the model's own.
-        layer
-            Layer that holds expression like that in training; `None`: ``X``. For the model's own
-            data, the layer it was set up with.
-        n_genes
-            Number of best genes to use; `None`: the panel's size.
-
-        Returns
-        -------
-        One column for each task, of shape ``(n_obs, n_tasks)``: categorical with the task's own
-        categories, or float32.
-
-        Raises
-        ------
-        KeyError
-            A panel gene is missing.
-        ValueError
-            The expression is not of the kind the model was trained on, or `n_genes` is out of
-            range.
-        """
-        predictions, _ = self.predict_all(adata, layer=layer, n_genes=n_genes)
-        return pd.DataFrame(
-            {
-                task.name: task.decode(values.argmax(1)) if task.kind == "categorical" else values
-                for task, values in zip(self.tasks, predictions, strict=True)
-            },
-            index=(self.adata if adata is None else adata).obs_names,
-        )
-
-    def predict_proba(
-        self, adata: AnnData | None = None, *, layer: str | None = None, n_genes: int | None = None
-    ) -> dict[str, pd.DataFrame]:
-        """Return the class probabilities of every categorical task.
-
-        Parameters
-        ----------
-        adata, layer, n_genes
-            As in :meth:`predict`.
-
-        Returns
-        -------
-        By task, a table of shape ``(n_obs, n_classes)`` whose rows sum to 1.
-        """
-        predictions, _ = self.predict_all(adata, layer=layer, n_genes=n_genes)
-        names = (self.adata if adata is None else adata).obs_names
-        return {
-            task.name: pd.DataFrame(values, index=names, columns=pd.Index(task.categories))
-            for task, values in zip(self.tasks, predictions, strict=True)
-            if task.kind == "categorical"
-        }
-
-    def get_latent_representation(
-        self, adata: AnnData | None = None, *, layer: str | None = None, n_genes: int | None = None
-    ) -> NDArray[np.float32]:
-        """Return the shared representation, ``(n_obs, n_members * n_hidden)``.
-
-        Parameters
-        ----------
-        adata, layer, n_genes
-            As in :meth:`predict`.
-        """
-        return self.predict_all(adata, layer=layer, n_genes=n_genes)[1]
-
-    def predict_all(
-        self, adata: AnnData | None = None, *, layer: str | None = None, n_genes: int | None = None
-    ) -> tuple[list[NDArray[Any]], NDArray[np.float32]]:
-        """Return what the other methods cut from, in one pass.
-
-        Parameters
-        ----------
-        adata, layer, n_genes
-            As in :meth:`predict`.
-
-        Returns
-        -------
-        For each task, class probabilities ``(n_obs, n_classes)`` or values ``(n_obs,)``; and the
-        shared representation, ``(n_obs, n_members * n_hidden)``.
-        """
-        selection = self.selection
-        n_genes = selection.panel.n_genes if n_genes is None else n_genes
-        check_integer(n_genes, "n_genes", minimum=1)
-        if n_genes > selection.n_trained:
-            raise ValueError(
-                f"The model was trained to predict from at most {selection.n_trained} genes, not "
-                f"{n_genes}."
-            )
-        if adata is None:
-            if self.adata is None:
-                raise ValueError("The model was loaded without data. Pass adata.")
-            adata, layer = self.adata, self.registry["setup_args"]["layer"]
-        values = panel_values(adata, selection, layer, n_genes)
-        blocks = [
-            self.module.predict(
-                torch.from_numpy(values[start : start + _PREDICTION_CELLS].toarray()).to(
-                    self.device
-                ),
-                n_genes,
-            )
-            for start in range(0, max(values.shape[0], 1), _PREDICTION_CELLS)
-        ]
-        latent = torch.cat([latent for _, latent in blocks]).cpu().numpy()
-        predictions = [
-            torch.cat([block[position] for block, _ in blocks]).cpu().numpy()
-            for position in range(len(self.tasks))
-        ]
-        return predictions, latent
-
-    def save(
-        self,
-        dir_path: str | Path,
-        prefix: str | None = None,
-        overwrite: bool = False,
-        save_anndata: bool = False,
-        *,
-        format: Literal["safetensors", "scvi"] = "safetensors",
-        **kwargs: Any,
-    ) -> None:
-        """Save the trained model to a directory.
-
-        Parameters
-        ----------
-        dir_path
-            Directory; made if absent.
-        prefix
-            Put before the file names; for ``format="scvi"`` only.
-        overwrite
-            Whether to write into a directory that exists.
-        save_anndata
-            Whether to write the data too; for ``format="scvi"`` only.
-        format
-            ``"safetensors"``: the panel's weights and plain JSON, to share with anybody.
-            ``"scvi"``: scvi-tools' own format, a pickle.
-        **kwargs
-            For scvi-tools' ``save``.
-
-        Raises
-        ------
-        FileExistsError
-            The directory exists and `overwrite` is not set.
-        """
-        if format == "scvi":
-            super().save(str(dir_path), prefix, overwrite, save_anndata, **kwargs)
-            return
-        _refuse_scvi_arguments(format, prefix=prefix, save_anndata=save_anndata, **kwargs)
-        description = {
-            "registry": self.registry,
-            "init": self.init_params_["non_kwargs"],
-            "selection": self.selection.to_dict(),
-        }
-        write_model(dir_path, description, self.module.state_dict(), overwrite=overwrite)
-
-    @classmethod
-    def load(
-        cls,
-        dir_path: str | Path,
-        adata: AnnData | None = None,
-        accelerator: str = "auto",
-        device: int | str = "auto",
-        prefix: str | None = None,
-        *,
-        format: Literal["safetensors", "scvi"] = "safetensors",
-        **kwargs: Any,
-    ) -> YOTO:
-        """Load a trained model.
-
-        Parameters
-        ----------
-        dir_path
-            Directory that `save` wrote.
-        adata
-            Data to attach, with all genes of the training data in their order. It is not needed
-            to predict.
-        accelerator, device
-            Where to put the model, as in scvi-tools.
-        prefix
-            Prefix of the file names; for ``format="scvi"`` only.
-        format
-            ``"safetensors"`` runs no code from the files. ``"scvi"`` unpickles: load such files
-            from people you trust only.
-        **kwargs
-            For scvi-tools' ``load``.
-
-        Raises
-        ------
-        FileNotFoundError
-            There is no model in the directory.
-        ValueError
-            The files are damaged, or written by a newer version.
-        """
-        if format == "scvi":
-            return super().load(str(dir_path), adata, accelerator, device, prefix, **kwargs)
-        _refuse_scvi_arguments(format, prefix=prefix, **kwargs)
-        description, weights = read_model(dir_path)
-        try:
-            registry = description["registry"]
-            selection = Selection.from_dict(description["selection"])
-            model = cls(None, registry, **description["init"])
-            model.selection_ = selection
-            model.module.on_load(model)
-            model.module.load_state_dict(weights)
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            raise damaged(dir_path, "its parts do not fit together") from error
-        if adata is not None:
-            cls.setup_anndata(adata, source_registry=registry, **registry["setup_args"])
-            model.adata = adata
-        _, _, target = parse_device_args(
-            accelerator, device, return_device="torch", validate_single_device=True
-        )
-        model.to_device(target)
-        model.module.eval()
-        model.is_trained_ = True
-        return model
-
-
-def panel_values(
-    adata: AnnData, selection: Selection, layer: str | None, n_genes: int
-) -> sp.csr_matrix:
-    """Read the `n_genes` best genes, by rank, of shape ``(n_obs, n_genes)``, and nothing else."""
-    genes = selection.trained_genes[:n_genes]
-    absent = missing_genes(adata.var_names, genes)
-    if absent:
-        raise KeyError(
-            f"adata lacks {len(absent)} of the {n_genes} genes that the model reads: {absent}. "
-            "All of them must be measured; a smaller n_genes reads fewer."
-        )
-    raw: Literal["if_present", "if_scaled"] = "if_present" if selection.from_raw else "if_scaled"
-    expression = Expression.from_adata(adata, layer, genes, raw=raw)
-    if selection.is_counts and not expression.is_counts:
-        raise ValueError(
-            f"The model was trained on counts, but adata.{expression.source} holds fractions. "
-            "Name the layer that holds counts in `layer`."
-        )
-    if not selection.is_counts:
-        if expression.is_counts and expression.matrix.nnz and expression.matrix.data.max() > 1:
-            raise ValueError(
-                f"The model was trained on normalised expression, but adata.{expression.source} "
-                "holds counts. Normalise them as the training data were."
-            )
-        expression = replace(expression, is_counts=False)
-    return expression.on_model_scale()
-
 
 def _any_label(labels: Sequence[NDArray[Any]], cells: NDArray[np.intp]) -> bool:
     """Whether any of the cells has a label of any task."""
     return any(bool(observed(array[cells]).any()) for array in labels)
-
-
-def _refuse_scvi_arguments(format: str, **arguments: Any) -> None:
-    """Refuse unknown formats, and arguments that only scvi-tools' own format knows."""
-    if format != "safetensors":
-        raise ValueError(f'format must be "safetensors" or "scvi", not {format!r}.')
-    given = [name for name, value in arguments.items() if value]
-    if given:
-        raise TypeError(f'{given} can be used with format="scvi" only.')

@@ -186,7 +186,10 @@ class YOTOModule(BaseModuleClass):
 
     @torch.inference_mode()
     def predict(
-        self, values: torch.Tensor, n_genes: int | None = None
+        self,
+        values: torch.Tensor,
+        n_genes: int | None = None,
+        measured: torch.Tensor | None = None,
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Predict from the first genes of a module narrowed in rank order.
 
@@ -197,6 +200,9 @@ class YOTOModule(BaseModuleClass):
             are not read.
         n_genes
             Number of genes to use; `None`: all.
+        measured
+            Which of these were measured, bool of shape ``(n_genes,)``; `None`: all of them.
+            Values of the others do not matter.
 
         Returns
         -------
@@ -204,22 +210,30 @@ class YOTOModule(BaseModuleClass):
         the representation, ``(n_obs, n_members * n_hidden)``.
         """
         n_genes = self.n_genes if n_genes is None else n_genes
+        mask = self.prefix_mask(n_genes)
+        if measured is not None:
+            mask[:n_genes] *= measured
         padded = values.new_zeros(len(values), self.n_genes)
         padded[:, :n_genes] = values[:, :n_genes]
-        encoded = self.inference(padded, self.prefix_mask(n_genes))
-        outputs = self.generative(**encoded)
-        predictions = [head.predict(outputs[task_key(i)]) for i, head in enumerate(self.heads)]
-        return predictions, encoded["hidden"].transpose(0, 1).flatten(1)
+        encoded = self.inference(padded, mask)
+        return self._predict(encoded, mask), encoded["hidden"].transpose(0, 1).flatten(1)
 
     @torch.inference_mode()
     def cell_losses(
         self, tensors: dict[str, torch.Tensor], mask: torch.Tensor
     ) -> list[torch.Tensor]:
         """Return for each task the loss of every cell under `mask`; see `Head.cell_losses`."""
-        outputs = self.generative(**self.inference(tensors[X_KEY], mask))
+        predictions = self._predict(self.inference(tensors[X_KEY], mask), mask)
         return [
-            head.cell_losses(head.predict(outputs[key]), tensors[key])
-            for key, head in zip(outputs, self.heads, strict=True)
+            head.cell_losses(prediction, tensors[task_key(i)])
+            for i, (head, prediction) in enumerate(zip(self.heads, predictions, strict=True))
+        ]
+
+    def _predict(self, encoded: dict[str, Any], mask: torch.Tensor) -> list[torch.Tensor]:
+        n_genes = int(mask.sum())
+        outputs = self.generative(**encoded).values()
+        return [
+            head.predict(output, n_genes) for head, output in zip(self.heads, outputs, strict=True)
         ]
 
     def sample(self, *args: Any, **kwargs: Any) -> None:

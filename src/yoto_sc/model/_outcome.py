@@ -15,6 +15,7 @@ from yoto_sc.model._module import X_KEY
 from yoto_sc.model._scores import PATH_METRIC, mean_score, task_scores
 from yoto_sc.model._selection import Selection
 from yoto_sc.model._splits import at_most
+from yoto_sc.model._temperature import set_temperatures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,10 @@ def summarize(
     smallest: int,
     rng: np.random.Generator,
 ) -> Selection:
-    """Judge a finished training on the held-out cells and write down all there is to know.
+    """Calibrate a finished training, judge it, and write down all there is to know.
+
+    Both are done on the held-out cells; one temperature for each task and size is too little to
+    fit them closely.
 
     Parameters
     ----------
@@ -72,9 +76,10 @@ def summarize(
     held_out = data.validation.everything()
     train_labels = [array.numpy() for array in data.train.labels.values()]
     labels = _labels(held_out, tasks)
+    sizes = path_sizes(n_trained, smallest)
+    set_temperatures(module, held_out, sizes, rng)
     predictions: dict[int, Predictions] = {
-        size: [p.cpu().numpy() for p in module.predict(held_out[X_KEY], size)[0]]
-        for size in path_sizes(n_trained, smallest)
+        size: [p.cpu().numpy() for p in module.predict(held_out[X_KEY], size)[0]] for size in sizes
     }
     if n_genes == "auto":
         eligible = {size: shot for size, shot in predictions.items() if size >= smallest}
@@ -98,6 +103,7 @@ def summarize(
         history=plan.history,
         confusion=confusion_table(tasks, labels, predictions[n_genes]),
         attribution=attribution,
+        without=without_table(module, held_out, tasks, genes),
     )
 
 
@@ -261,6 +267,34 @@ def attribute(
         rows.append((tasks[worst].name, category, means[worst]))
     index = pd.Index(list(genes), name="gene", dtype=object)
     return pd.DataFrame(rows, columns=["task", "category", "loss_increase"], index=index)
+
+
+def without_table(
+    module: YOTOModule, held_out: Tensors, tasks: Sequence[Task], genes: Sequence[str]
+) -> pd.DataFrame:
+    """Return the held-out score of every task with one panel gene unmeasured, for each gene.
+
+    Parameters
+    ----------
+    module
+        The network, narrowed in rank order.
+    held_out
+        Cells to judge on.
+    tasks
+        The tasks.
+    genes
+        Var names of the panel, by rank.
+    """
+    labels = _labels(held_out, tasks)
+    rows = []
+    for position, gene in enumerate(genes):
+        measured = torch.arange(len(genes), device=module.device) != position
+        predictions, _ = module.predict(held_out[X_KEY], len(genes), measured)
+        for task, observed, prediction in zip(tasks, labels, predictions, strict=True):
+            metric = PATH_METRIC[task.kind]
+            score = task_scores(task, observed, prediction.cpu().numpy())[metric]
+            rows.append((gene, task.name, metric, score))
+    return pd.DataFrame(rows, columns=["gene", "task", "metric", "score"])
 
 
 def panel_table(

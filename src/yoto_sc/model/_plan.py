@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.core.optimizer import LightningOptimizer
     from numpy.typing import NDArray
 
+    from yoto_sc._rules import GeneRules
     from yoto_sc.model._data import SelectionData, Tensors
     from yoto_sc.model._module import YOTOModule
     from yoto_sc.nn import Annealing
@@ -57,12 +58,18 @@ class SelectionTrainingPlan(LightningModule):
     (cross-fitting): of a batch's cells ``"scores"``, no member's weights have learned, so that the
     scores follow what generalises. Genes whose scores fall far behind are dropped for good.
 
+    Where sums over the panel are capped, the scores bear what the caps make a gene cost (Lagrange
+    multipliers, renewed in every epoch), the genes that are kept always hold a panel that meets
+    the rules, and the panel is the best one by the scores without these costs.
+
     Parameters
     ----------
     module
         The network, with the genes to start from.
     data
         Its batches.
+    rules
+        The rules on these genes; a panel of them can meet these.
     annealing
         Course of the panel size, the temperature and the noise.
     max_steps
@@ -81,12 +88,16 @@ class SelectionTrainingPlan(LightningModule):
     full_panel_share
         While refining, the share of batches that show a member the whole panel; the others show
         the best genes of a random number, so that every size can be predicted from.
+    thin
+        Whether cells keep but a random share of their counts, from a tenth to all, drawn anew in
+        every batch; for counts only.
     """
 
     def __init__(
         self,
         module: YOTOModule,
         data: SelectionData,
+        rules: GeneRules,
         annealing: Annealing,
         *,
         max_steps: int,
@@ -96,6 +107,7 @@ class SelectionTrainingPlan(LightningModule):
         selection_network: Network = "linear",
         keep_factor: float = 2.0,
         full_panel_share: float = 0.5,
+        thin: bool = False,
     ) -> None:
         if selection_network not in get_args(Network):
             raise ValueError(
@@ -118,6 +130,9 @@ class SelectionTrainingPlan(LightningModule):
         self.dropped: list[int] = []
         self.snapshots: list[Snapshot] = []
         self._data = data
+        self._rules = rules
+        self._penalty = np.zeros(module.n_genes)
+        self._data.thin = thin
         self.n_total_steps = max_steps
         self._step = 0
         self._weights = {
@@ -184,6 +199,7 @@ class SelectionTrainingPlan(LightningModule):
     def on_train_epoch_start(self) -> None:
         """Drop the genes that have fallen behind, and say how cells are to be drawn."""
         if self.annealing.is_selecting(self._progress):
+            self._reprice()
             n_kept = round(self.keep_factor * self.size)
             if n_kept < 0.75 * self.module.n_genes:
                 self._narrow(n_kept)
@@ -274,11 +290,32 @@ class SelectionTrainingPlan(LightningModule):
         ranks = torch.arange(n_genes, device=self.device)
         return (ranks < sizes[:, None, None]).float()
 
+    def _reprice(self) -> None:
+        """Let the scores bear what the caps make each gene cost now."""
+        if not self._rules.caps:
+            return
+        penalty = self._rules.penalties(self._free_scores(), self.annealing.n_genes)
+        change = torch.from_numpy(self._penalty - penalty).to(self.module.selector.scores)
+        with torch.no_grad():
+            self.module.selector.scores.add_(change)
+        self._penalty = penalty
+
+    def _free_scores(self) -> NDArray[np.float64]:
+        """Return the scores without what the caps make the genes cost, ``(n_genes,)``."""
+        scores = self.module.selector.scores.detach().cpu().numpy().astype(np.float64)
+        return scores + self._penalty
+
     def _narrow(self, n_genes: int) -> None:
         """Keep the best genes; remember the others in the order of their scores."""
         if n_genes >= self.module.n_genes:
             return
         order = self.module.selector.order()
+        if self._rules.caps:
+            size = self.annealing.n_genes
+            find = self._rules.best_panel if n_genes == size else self._rules.good_panel
+            panel = find(self._free_scores(), size)
+            first = torch.isin(order, torch.from_numpy(panel).to(order))
+            order = torch.cat([order[first], order[~first]])
         self.dropped += self.genes[order[n_genes:].flip(0).cpu().numpy()].tolist()
         self._keep(order[:n_genes])
 
@@ -288,13 +325,13 @@ class SelectionTrainingPlan(LightningModule):
             return
         self._narrow(self.annealing.n_genes)
         values, labels = self._data.sample()
-        required = self.module.selector.required.cpu().numpy()
         order = stepwise_order(
             values,
             labels,
-            len(required),
+            self.module.n_genes,
             class_weight_power=self.module.class_weight_power,
-            required=required,
+            required=self._rules.required,
+            weights=self._rules.weights,
         )
         self._keep(torch.from_numpy(order).to(self.device))
         self.module.selector.scores.requires_grad_(False)
@@ -306,6 +343,8 @@ class SelectionTrainingPlan(LightningModule):
         index = order.cpu().numpy()
         narrow(self.module, order, self._optimizer)
         self._data.narrow(index)
+        self._rules = self._rules.subset(index)
+        self._penalty = self._penalty[index]
         self.genes = self.genes[index]
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from yoto_sc._panel import Panel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,9 @@ class Selection:
     attribution
         For each panel gene, the ``task`` and ``category`` that lose most without it, and the
         ``loss_increase``.
+    without
+        Held-out ``score`` of every ``task`` with one panel ``gene`` unmeasured, with the name of
+        the ``metric``.
     """
 
     panel: Panel
@@ -56,11 +59,35 @@ class Selection:
     history: pd.DataFrame
     confusion: pd.DataFrame
     attribution: pd.DataFrame
+    without: pd.DataFrame
 
     @property
     def trained_genes(self) -> list[str]:
         """Var names of the genes the network reads, by rank."""
         return self.panel.prefix(self.n_trained).genes
+
+    def scores_without(self, genes: Sequence[str]) -> pd.DataFrame:
+        """Estimate every task's score where panel genes are not measured.
+
+        What each gene costs when it alone is missing was measured on the held-out cells; the costs
+        are added up. So it is rough: genes that can stand in for each other cost more together,
+        genes that tell the same cost less.
+
+        Parameters
+        ----------
+        genes
+            Var names of panel genes.
+
+        Returns
+        -------
+        One row for each task: ``metric``, its ``score`` with the whole panel, and ``expected``.
+        """
+        without = self.without[self.without["gene"].isin(genes)]
+        whole = self.path[self.path["n_genes"] == self.panel.n_genes].set_index("task")
+        score = whole["score"]
+        cost = (without["task"].map(score) - without["score"]).clip(lower=0)
+        expected = score - cost.groupby(without["task"]).sum(min_count=1).reindex(score.index)
+        return whole[["metric", "score"]].assign(expected=expected)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types for JSON; `from_dict` is its inverse."""

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from yoto_sc._checks import GeneRules
     from yoto_sc._expression import Expression
+    from yoto_sc._rules import GeneRules
 
 _START_FACTOR, _START_CAP = 8, 1000
 """The training starts from this many genes for each gene of the panel, up to so many in all."""
 _START_SCORE = 4.0
 """Score that the first of them starts with; the last one starts near 0."""
+_WORST = 50.0
+"""Bound on the logarithm of a preference or a rank, so that a linear program stays solvable."""
 _STEPWISE_CELLS = 20_000
 """The stepwise order is taken from at most this many training cells."""
 
@@ -36,16 +38,21 @@ class Start:
         Indices of the genes that take part, ascending, shape ``(n_start,)``.
     scores
         Their initial selection scores, shape ``(n_start,)``.
-    required
-        Which of them must be in the panel, shape ``(n_start,)``.
+    rules
+        The rules on them, which a panel of theirs can meet.
     others
         Indices of the other allowed genes, best first.
     """
 
     genes: NDArray[np.intp]
     scores: NDArray[np.float32]
-    required: NDArray[np.bool_]
+    rules: GeneRules
     others: NDArray[np.intp]
+
+    @property
+    def required(self) -> NDArray[np.bool_]:
+        """Which of the genes must be in the panel, shape ``(n_start,)``."""
+        return self.rules.required
 
 
 def start_length(n_genes: int) -> int:
@@ -65,7 +72,8 @@ def find_start(
 ) -> Start:
     """Screen all genes, put the best in stepwise order, and take the first of these.
 
-    Only training cells are looked at.
+    Only training cells are looked at. A preference multiplies the gains of its gene and adds its
+    logarithm to the score; what the caps make a gene cost counts against it in the same way.
 
     Parameters
     ----------
@@ -89,12 +97,22 @@ def find_start(
     hidden = np.ones(len(labels[0]), dtype=bool)
     hidden[train] = False
     rank = screen(expression.blocks(), [_blank(array, hidden) for array in labels])
-    rank[rules.required] = 0
-    rank[~rules.allowed] = np.inf
-    by_rank = np.argsort(rank, kind="stable")[: int(rules.allowed.sum())]
+    with np.errstate(divide="ignore"):
+        favour = np.clip(np.log(rules.weights), -_WORST, _WORST)
+    merit = favour - np.log(rank)
+    merit[~rules.allowed] = -np.inf
+    penalty = np.zeros(len(merit))
+    if rules.caps:
+        penalty = rules.penalties(np.maximum(merit, -_WORST), n_genes)
+        merit -= penalty
+    merit[rules.required] = np.inf
+    by_merit = np.argsort(-merit, kind="stable")[: int(rules.allowed.sum())]
 
     length = start_length(n_genes)
-    screened = np.sort(by_rank[: max(n_candidates, length)])
+    screened = np.sort(by_merit[: max(n_candidates, length)])
+    if rules.caps and not rules.subset(screened).is_feasible(n_genes):
+        panel = rules.good_panel(np.clip(merit, -_WORST, _WORST), n_genes)
+        screened = np.union1d(screened, panel)
     train = at_most(_STEPWISE_CELLS, train, rng)
     order = screened[
         stepwise_order(
@@ -105,13 +123,17 @@ def find_start(
             ridge=float(np.clip(0.003 * n_genes, 0.01, 0.1)),
             class_weight_power=class_weight_power,
             required=rules.required[screened],
+            weights=np.exp(favour - penalty)[screened],
         )
     ]
+    score = favour.copy()
+    score[order] += _START_SCORE * (1 - np.arange(len(order)) / length)
+    if rules.caps:  # enough genes that a panel of theirs meets the rules
+        panel = screened[rules.subset(screened).good_panel(score[screened], n_genes)]
+        order = np.concatenate([panel, order[~np.isin(order, panel)]])[: len(order)]
     genes = np.sort(order)
-    scores = np.empty(len(genes), dtype=np.float32)
-    scores[np.searchsorted(genes, order)] = _START_SCORE * (1 - np.arange(len(order)) / length)
-    others = by_rank[~np.isin(by_rank, genes)]
-    return Start(genes, scores, rules.required[genes], others)
+    others = by_merit[~np.isin(by_merit, genes)]
+    return Start(genes, score[genes].astype(np.float32), rules.subset(genes), others)
 
 
 def _blank(labels: NDArray[Any], hidden: NDArray[np.bool_]) -> NDArray[Any]:

@@ -75,8 +75,16 @@ class Head(nn.Module, ABC):
         """
 
     @abstractmethod
-    def predict(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Turn outputs, ``(n_members, n_obs, n_outputs)``, into the ensemble's prediction."""
+    def predict(self, outputs: torch.Tensor, n_genes: int | None = None) -> torch.Tensor:
+        """Turn outputs into the ensemble's prediction.
+
+        Parameters
+        ----------
+        outputs
+            Shape ``(n_members, n_obs, n_outputs)``.
+        n_genes
+            Number of genes behind the outputs, if the prediction is to be calibrated for it.
+        """
 
     @abstractmethod
     def cell_losses(self, prediction: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -96,7 +104,11 @@ class Head(nn.Module, ABC):
 
 
 class CategoricalHead(Head):
-    """Classification: cross-entropy with class weights, probabilities averaged over members.
+    r"""Classification: cross-entropy with class weights, probabilities averaged over members.
+
+    A temperature T for each number of genes calibrates the average p: :math:`p^{1/T}`, rescaled
+    to sum to 1 (Guo et al. 2017, arXiv:1706.04599). It is 1 until it is fitted to held-out cells,
+    and leaves the order of the classes as it is.
 
     Parameters
     ----------
@@ -107,8 +119,10 @@ class CategoricalHead(Head):
         count alike, 1 makes classes count alike.
     """
 
+    gene_axes: ClassVar = {**Head.gene_axes, "temperature": 0}
     class_weights: torch.Tensor
     guess_loss: torch.Tensor
+    temperature: torch.Tensor
 
     def __init__(
         self,
@@ -124,6 +138,7 @@ class CategoricalHead(Head):
         self.class_weight_power = class_weight_power
         self.register_buffer("class_weights", torch.ones(n_outputs))
         self.register_buffer("guess_loss", torch.tensor(math.log(max(n_outputs, 2))))
+        self.register_buffer("temperature", torch.ones(n_genes))
 
     def calibrate(self, labels: torch.Tensor) -> None:
         """Set class weights, and the entropy of the weighted labels as the unit of the loss."""
@@ -141,9 +156,13 @@ class CategoricalHead(Head):
         total = (losses.view_as(weights) * weights).sum(1)
         return total / weights.sum(1).clamp(min=1e-6) / self.guess_loss
 
-    def predict(self, outputs: torch.Tensor) -> torch.Tensor:
+    def predict(self, outputs: torch.Tensor, n_genes: int | None = None) -> torch.Tensor:
         """Return class probabilities of shape ``(n_obs, n_outputs)``."""
-        return torch.softmax(outputs, dim=-1).mean(0)
+        proba = torch.softmax(outputs, dim=-1).mean(0)
+        if n_genes is None:
+            return proba
+        tiny = torch.finfo(proba.dtype).tiny
+        return torch.softmax(proba.clamp(min=tiny).log() / self.temperature[n_genes - 1], dim=-1)
 
     def cell_losses(self, prediction: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return minus the log probability of each cell's class."""
@@ -183,7 +202,7 @@ class ContinuousHead(Head):
         errors = (outputs.squeeze(-1) - target).square() * observed
         return errors.sum(1) / observed.sum(1).clamp(min=1)
 
-    def predict(self, outputs: torch.Tensor) -> torch.Tensor:
+    def predict(self, outputs: torch.Tensor, n_genes: int | None = None) -> torch.Tensor:
         """Return values in the units of the target, of shape ``(n_obs,)``."""
         return outputs.squeeze(-1).mean(0) * self.spread + self.center
 

@@ -23,6 +23,12 @@ METRIC_NAMES = {
     "r2": "R²",
     "rmse": "RMSE",
     "pearson_r": "Pearson r",
+    "knn_overlap": "share of nearest neighbours kept",
+    "leiden_nmi": "NMI of Leiden clusters",
+    "mean_abs_correlation": "mean |r| of two genes",
+    "max_abs_correlation": "largest |r| of two genes",
+    "marker_coverage": "share of known markers",
+    "marker_classes": "share of classes with a marker",
 }
 """How a column of the metrics table is written in a figure."""
 

@@ -26,6 +26,7 @@ def stepwise_order(
     ridge: float = 0.01,
     class_weight_power: float = 0.5,
     required: NDArray[np.bool_] | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> NDArray[np.intp]:
     r"""Order genes by forward stepwise discriminant analysis, summed over tasks.
 
@@ -56,6 +57,8 @@ def stepwise_order(
         A cell of a class of n cells weighs ``n ** -class_weight_power``.
     required
         Mask of shape ``(n_vars,)``: genes that come before all others.
+    weights
+        Shape ``(n_vars,)``, non-negative: factors of the genes' gains.
 
     Returns
     -------
@@ -75,6 +78,8 @@ def stepwise_order(
         gain = np.zeros(n_vars)
         for total, within in zip(conditioned[::2], conditioned[1::2], strict=True):
             gain += np.log(total.variances()) - np.log(within.variances())
+        if weights is not None:
+            gain *= weights
         eligible = left & first if (left & first).any() else left
         j = int(np.where(eligible, gain, -np.inf).argmax())
         order[step] = j

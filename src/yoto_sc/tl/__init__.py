@@ -1,6 +1,10 @@
-"""Tools: select a panel, and predict from it."""
+"""Tools: select a panel, predict from it, judge any list of genes, and ask how firm it is."""
 
+from yoto_sc.tl._compare import compare
+from yoto_sc.tl._evaluate import evaluate
 from yoto_sc.tl._predict import predict
 from yoto_sc.tl._select import select
+from yoto_sc.tl._stability import stability
+from yoto_sc.tl._substitutes import substitutes
 
-__all__ = ["predict", "select"]
+__all__ = ["compare", "evaluate", "predict", "select", "stability", "substitutes"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from yoto_sc._checks import check_adata, check_written_keys
+from yoto_sc._checks import check_adata, check_fraction, check_written_keys
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc.tl._write import write_predictions
 
@@ -23,10 +23,17 @@ def predict(
     *,
     n_genes: int | None = None,
     layer: str | None = None,
+    missing: Literal["error", "zero"] = "error",
+    min_confidence: float | None = None,
     key_added: str = DEFAULT_KEY,
     copy: bool = False,
 ) -> AnnData | None:
     """Label new cells with a trained model, from the panel genes alone.
+
+    Confidences are calibrated on cells that were held out in training (temperature scaling, Guo et
+    al. 2017, arXiv:1706.04599), so they hold for cells like these: of the cells labelled with 0.9,
+    about nine of ten are right. On cells of another technology or of a type never seen, they may
+    be too high.
 
     Parameters
     ----------
@@ -40,6 +47,12 @@ def predict(
         Number of best genes to use; `None`: the size of the panel.
     layer
         Layer to read expression from; `None`: ``X``.
+    missing
+        What to do about panel genes that `adata` lacks. ``"error"``, or ``"zero"``: blank them,
+        tell the network that they are unmeasured, and log a warning with the scores to expect.
+        These are rough: they add up what each gene costs when it alone is missing.
+    min_confidence
+        Cells with less confidence than this get no label (NA); `None`: every cell gets one.
     key_added
         Prefix of everything that is written.
     copy
@@ -50,9 +63,9 @@ def predict(
     `None`, or the changed copy if `copy`. Sets the following fields (for the default key):
 
     adata.obs["yoto_<key>"] : categorical or float32
-        Prediction of the task.
+        Prediction of the task; NA below `min_confidence`.
     adata.obs["yoto_<key>_confidence"] : float32
-        Probability of the predicted class, for categorical tasks.
+        Probability of the most probable class, for categorical tasks.
     adata.obsm["X_yoto"] : float32, shape ``(n_obs, n_latent)``
         Shared representation.
 
@@ -61,10 +74,12 @@ def predict(
     FileNotFoundError
         There is no model in the directory.
     KeyError
-        A panel gene, or the layer, is missing.
+        A panel gene, or the layer, is missing; with ``missing="zero"``, all panel genes are.
+    TypeError
+        An argument is of the wrong type.
     ValueError
-        The model's files are damaged or from a newer version, expression is not of the kind the
-        model was trained on, or `n_genes` is out of range.
+        The model's files are damaged or from another version, expression is not of the kind the
+        model was trained on, or an argument is out of range.
 
     Examples
     --------
@@ -81,6 +96,8 @@ def predict(
     from yoto_sc.model import YOTO
 
     check_adata(adata)
+    if min_confidence is not None:
+        check_fraction(min_confidence, "min_confidence")
     if isinstance(model, str | PathLike):
         model = YOTO.load(model, accelerator="cpu")
     if not isinstance(model, YOTO):
@@ -95,5 +112,14 @@ def predict(
     }
     check_written_keys(keys, by_kind["categorical"], by_kind["continuous"])
     adata = adata.copy() if copy else adata
-    write_predictions(adata, keys, model, adata, layer=layer, n_genes=n_genes)
+    write_predictions(
+        adata,
+        keys,
+        model,
+        adata,
+        layer=layer,
+        n_genes=n_genes,
+        missing=missing,
+        min_confidence=min_confidence,
+    )
     return adata if copy else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from yoto_sc._checks import (
     as_list,
     check_adata,
     check_integer,
+    check_limits,
     check_n_genes,
     check_new_directory,
     check_no_repeats,
@@ -28,6 +30,12 @@ from yoto_sc._checks import (
 from yoto_sc._expression import Expression
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc._tasks import tasks_from_obs
+from yoto_sc.tl._groups import (
+    find_group_key,
+    held_out_table,
+    train_on_groups,
+    with_group_scores,
+)
 from yoto_sc.tl._write import write_predictions
 
 if TYPE_CHECKING:
@@ -40,7 +48,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _NAMED = {
-    "model_kwargs": ("n_genes", "include", "exclude", "candidates", "random_state"),
+    "model_kwargs": (
+        "n_genes",
+        "include",
+        "exclude",
+        "candidates",
+        "preference",
+        "cost",
+        "budget",
+        "mean_range",
+        "fraction_range",
+        "max_crowding",
+        "crowding_key",
+        "random_state",
+    ),
     "train_kwargs": ("max_steps", "accelerator", "devices", "progress_bar"),
 }
 """Arguments of the model that `select` has under its own name."""
@@ -54,10 +75,19 @@ def select(
     continuous_keys: str | Sequence[str] = (),
     layer: str | None = None,
     split_key: str | None = None,
+    group_key: str | None = "auto",
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     candidates: str | Sequence[str] | None = None,
+    preference: str | None = None,
+    cost: str | None = None,
+    budget: float | None = None,
+    mean_range: Sequence[float | None] | None = None,
+    fraction_range: Sequence[float | None] | None = None,
+    max_crowding: float | None = None,
+    crowding_key: str | None = None,
     unlabeled: str | Sequence[object] = (),
+    robust: Literal["thin"] | None = None,
     key_added: str = DEFAULT_KEY,
     random_state: int = 0,
     max_steps: int | None = None,
@@ -95,6 +125,14 @@ def select(
     split_key
         Column of ``adata.obs`` (donor, patient, section) whose groups are held out whole, so that
         the scores hold for groups never seen. `None`: cells are held out.
+    group_key
+        Column of ``adata.obs`` whose groups are held out in a second training, with the same
+        arguments and seed, so that scores on groups never seen stand beside those on cells. It
+        doubles the time, and gives only scores: panel and predictions are of the first training.
+        These scores are of one group or a few, so they are rough. ``"auto"``: a column that looks
+        like donors by its name (donor, patient, subject, individual, participant, mouse, animal,
+        specimen, sample; ``"Donor_ID"`` too), if there is one. `None`: no second training, nor is
+        there one with `split_key`.
     include
         Var names that must be in the panel.
     exclude
@@ -102,8 +140,31 @@ def select(
     candidates
         Boolean column of ``adata.var`` (``"highly_variable"``), or var names, to choose from;
         `None`: all genes.
+    preference
+        Column of ``adata.var`` with non-negative weights. They multiply what a gene counts for in
+        the search, on the scale of odds: 1 (or missing) is neutral, 2 a mild wish, 100 a strong
+        one, 0 forbids the gene.
+    cost, budget
+        Column of ``adata.var`` with non-negative costs, and what the panel may cost in all.
+    mean_range
+        Smallest and largest mean expression over the cells that express the gene, such as
+        ``(0.5, 20)``; `None` for no bound. This and the next three are judged on all cells, in
+        the units of the expression that is read, before any transformation.
+    fraction_range
+        Smallest and largest share of the cells that express the gene, such as ``(0.01, None)``.
+    max_crowding
+        Largest sum of mean expression over the panel's genes in any cell type, so that spots do
+        not overlap in an image (optical crowding).
+    crowding_key
+        Column of ``adata.obs`` with the cell types for `max_crowding`; `None`: the first of
+        `categorical_keys`. Categories in `unlabeled` are no type.
     unlabeled
         Categories that stand for "no label", such as ``"Unknown"``.
+    robust
+        ``"thin"``: for cells to come that have fewer counts, let every cell keep but a random
+        share of its counts in training, log-uniform from a tenth to all, drawn anew in every
+        minibatch. It can cost a little on cells like those of `adata`, on which held-out scores
+        and confidences are still taken. `None`: cells as they are.
     key_added
         Prefix of everything that is written.
     random_state
@@ -131,8 +192,9 @@ def select(
     adata.var["yoto_selected"] : bool
         The gene is in the panel.
     adata.var["yoto_rank"] : Int64
-        1 is the most important gene; NA for genes that were no candidates. Genes in `include`
-        come first. The panel of any size k is ``rank <= k``.
+        1 is the most important gene; NA for genes that no panel may hold. Genes in `include`
+        come first. The panel of any size k is ``rank <= k``; up to the size asked for, it meets
+        `budget` and `max_crowding` too.
     adata.var["yoto_score"] : float32
         Falls with the logarithm of the rank, from 1 for the most important gene; 0 for genes
         that were no candidates.
@@ -144,8 +206,12 @@ def select(
         Shared representation, from the panel genes alone.
     adata.uns["yoto"] : dict
         ``params``; tables ``tasks``, ``metrics`` (held-out scores), ``path`` (held-out score of
-        each task along panel sizes), ``history``, ``confusion`` (held-out cells by class) and
-        ``attribution`` (the task and class that each gene serves most).
+        each task along panel sizes), ``history``, ``confusion`` (held-out cells by class),
+        ``attribution`` (the task and class that each gene serves most), ``without`` (held-out
+        score of each task with one gene unmeasured) and ``held_out`` (the predictions that were
+        scored, by obs name). With `group_key`, ``metrics`` has the scores on held-out groups in
+        columns ``group_<score>``, and in ``group_difference`` how far macro-F1 or R² is from that
+        on cells; ``group_held_out`` holds the predictions behind them.
 
     Raises
     ------
@@ -154,9 +220,9 @@ def select(
     TypeError
         An argument is of the wrong type.
     ValueError
-        An argument is out of range, rules contradict each other, a task has too few labels, or
-        expression is not finite and non-negative. All errors come before training, and leave
-        `adata` as it was.
+        An argument is out of range, rules contradict each other (the smallest set of these is
+        named), a task has too few labels, or expression is not finite and non-negative. All errors
+        come before training, and leave `adata` as it was.
     KeyboardInterrupt
         The training was stopped; `adata` is as it was.
 
@@ -177,25 +243,48 @@ def select(
     unlabeled = [category for category in unlabeled if not _is_missing(category)]
     for argument, given in (("model_kwargs", model_kwargs), ("train_kwargs", train_kwargs)):
         check_no_repeats(argument, given, _NAMED[argument])
+    if robust not in (None, "thin"):
+        raise ValueError(f'robust must be "thin" or None, not {robust!r}.')
     keys = Keys(key_added)
     check_task_keys(adata.obs, categorical_keys, continuous_keys)
     check_split_key(adata.obs, split_key)
-    check_written_keys(keys, categorical_keys, continuous_keys, split_key)
-    check_not_foreign(adata, keys, categorical_keys, continuous_keys, candidates)
-    check_n_genes(n_genes, resolve_genes(adata.var, include, exclude, candidates))
+    group_key = _resolve_group_key(
+        adata, group_key, split_key, [*categorical_keys, *continuous_keys]
+    )
+    check_written_keys(keys, categorical_keys, continuous_keys, split_key or group_key)
+    var_columns = {"candidates": candidates, "preference": preference, "cost": cost}
+    check_not_foreign(adata, keys, categorical_keys, continuous_keys, var_columns)
+    rules = resolve_genes(
+        adata.var,
+        include,
+        exclude,
+        candidates,
+        preference=preference,
+        cost=cost,
+        budget=budget,
+    )
+    check_n_genes(n_genes, rules)
+    check_limits(
+        adata.obs, categorical_keys, mean_range, fraction_range, max_crowding, crowding_key
+    )
     check_integer(random_state, "random_state", minimum=0)
     tasks = tasks_from_obs(adata.obs, categorical_keys, continuous_keys, unlabeled)
     if model_dir is not None:
         check_new_directory(model_dir, "model_dir")
     expression = Expression.from_adata(adata, layer)
+    if robust == "thin" and not expression.is_counts:
+        raise ValueError(
+            f'robust="thin" draws from counts, but adata.{expression.source} holds none. Name the '
+            "layer that holds counts in `layer`."
+        )
     _report(adata, expression, tasks, exclude, unlabeled, layer)
 
-    model = _trained_model(
+    train = partial(
+        _trained_model,
         AnnData(X=expression.matrix, obs=adata.obs.copy(), var=adata.var.copy()),
         setup={
             "categorical_keys": categorical_keys,
             "continuous_keys": continuous_keys,
-            "split_key": split_key,
             "unlabeled": unlabeled,
         },
         init={
@@ -203,6 +292,13 @@ def select(
             "include": include,
             "exclude": exclude,
             "candidates": candidates,
+            "preference": preference,
+            "cost": cost,
+            "budget": budget,
+            "mean_range": mean_range,
+            "fraction_range": fraction_range,
+            "max_crowding": max_crowding,
+            "crowding_key": crowding_key,
             "random_state": random_state,
             **(model_kwargs or {}),
         },
@@ -212,8 +308,14 @@ def select(
             "devices": devices,
             "progress_bar": progress_bar,
             **(train_kwargs or {}),
+            "plan_kwargs": {
+                **({"thin": True} if robust == "thin" else {}),
+                **((train_kwargs or {}).get("plan_kwargs") or {}),
+            },
         },
     )
+    model = train(split_key=split_key)
+    group_model = None if group_key is None else train_on_groups(train, group_key)
     # The model was handed the matrix itself; new data have it where it was read.
     model.selection_ = replace(model.selection, from_raw=expression.source == "raw")
     params = {
@@ -223,9 +325,18 @@ def select(
         "expression": expression.source,
         "is_counts": expression.is_counts,
         "split_key": split_key,
+        "robust": robust,
+        "group_key": None if group_model is None else group_key,
         "include": include,
         "exclude": exclude,
         "candidates": candidates,
+        "preference": preference,
+        "cost": cost,
+        "budget": None if budget is None else float(budget),
+        "mean_range": _closed(mean_range),
+        "fraction_range": _closed(fraction_range),
+        "max_crowding": None if max_crowding is None else float(max_crowding),
+        "crowding_key": crowding_key,
         "max_steps": None if max_steps is None else int(max_steps),
         "auto": isinstance(n_genes, str),
         "unlabeled": [str(category) for category in unlabeled],
@@ -246,6 +357,10 @@ def select(
             if value is not None and not (isinstance(value, list) and not value)
         },
     )
+    adata.uns[keys.uns]["held_out"] = held_out_table(model)
+    if group_model is not None:
+        adata.uns[keys.uns]["metrics"] = with_group_scores(model, group_model)
+        adata.uns[keys.uns]["group_held_out"] = held_out_table(group_model)
     write_predictions(adata, keys, model, model.adata)
     return adata if copy else None
 
@@ -253,6 +368,14 @@ def select(
 def _is_missing(category: Any) -> bool:
     """Whether an entry of `unlabeled` is a missing value, which is missing in any case."""
     return pd.api.types.is_scalar(category) and bool(pd.isna(category))
+
+
+def _closed(bounds: Sequence[float | None] | None) -> list[float] | None:
+    """Write a pair of bounds in numbers that a file can hold."""
+    if bounds is None:
+        return None
+    low, high = bounds
+    return [0.0 if low is None else float(low), np.inf if high is None else float(high)]
 
 
 def _report(
@@ -284,13 +407,34 @@ def _report(
             )
 
 
+def _resolve_group_key(
+    adata: AnnData, group_key: str | None, split_key: str | None, tasks: Sequence[str]
+) -> str | None:
+    """Return the column of the groups that a second training is to hold out."""
+    if group_key == "auto":
+        return None if split_key is not None else find_group_key(adata.obs, tasks)
+    if group_key is not None and split_key is not None:
+        raise ValueError(
+            f"With split_key={split_key!r}, groups are held out already: give split_key or "
+            f"group_key={group_key!r}, not both."
+        )
+    check_split_key(adata.obs, group_key, "group_key")
+    return group_key
+
+
 def _trained_model(
-    adata: AnnData, setup: dict[str, Any], init: dict[str, Any], train: dict[str, Any]
+    adata: AnnData,
+    *,
+    split_key: str | None,
+    setup: dict[str, Any],
+    init: dict[str, Any],
+    train: dict[str, Any],
 ) -> YOTO:
-    """Train a model on `adata`, which it may write to."""
+    """Train a model on what `adata` holds."""
     from yoto_sc.model import YOTO  # scvi-tools takes seconds to import; errors should not wait
 
-    YOTO.setup_anndata(adata, **setup)
+    adata = AnnData(X=adata.X, obs=adata.obs.copy(), var=adata.var.copy())
+    YOTO.setup_anndata(adata, split_key=split_key, **setup)
     model = YOTO(adata, **init)
     model.deregister_manager(adata)  # or scvi-tools would keep the data alive
     model.train(**train)
@@ -319,4 +463,5 @@ def _write_selection(adata: AnnData, keys: Keys, model: YOTO, params: dict[str, 
         "history": selection.history,
         "confusion": selection.confusion,
         "attribution": selection.attribution,
+        "without": selection.without,
     }

@@ -1,0 +1,317 @@
+"""Rules on a panel: who may, who must, and how much there may be in all; met exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+_TOLERANCE = 1e-9
+"""A sum meets its bound if it exceeds it by no more than this share: numbers are rounded."""
+_MAX_REFUSED = 200
+"""So many panels that break a rule by less than the solver's tolerance are refused one by one."""
+_CORE_FACTOR, _GAP = 3, 0.1
+"""A good panel is searched among so many genes for each of its own, up to this relative gap."""
+_MAX_NODES = 10_000
+"""After so many nodes of the branch and bound, the best panel so far counts as the best one."""
+_LIMIT_REACHED = 1
+"""Status of a search that ended for the number of nodes."""
+
+
+@dataclass(frozen=True)
+class Cap:
+    """A bound on a sum over the panel.
+
+    Parameters
+    ----------
+    amounts
+        Shape ``(n_vars,)``: what each gene adds; non-negative.
+    bound
+        The sum may not be larger.
+    """
+
+    amounts: NDArray[np.float64]
+    bound: float
+
+    def holds(self, genes: NDArray[np.bool_]) -> bool:
+        """Whether the panel `genes`, a mask of shape ``(n_vars,)``, keeps to the bound."""
+        return float(self.amounts[genes].sum()) <= self.bound * (1 + _TOLERANCE)
+
+
+@dataclass(frozen=True)
+class GeneRules:
+    """What a panel must be like.
+
+    Parameters
+    ----------
+    required
+        Shape ``(n_vars,)``: the gene must be in the panel.
+    limits
+        By the rule's name, a mask of shape ``(n_vars,)``: the gene may be in the panel.
+    caps
+        By the rule's name, a bound on a sum over the panel.
+    preference
+        Shape ``(n_vars,)``: by how much to favour each gene; `None`: all alike.
+    """
+
+    required: NDArray[np.bool_]
+    limits: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    caps: Mapping[str, Cap] = field(default_factory=dict)
+    preference: NDArray[np.float64] | None = None
+
+    @property
+    def allowed(self) -> NDArray[np.bool_]:
+        """Which genes no rule forbids, shape ``(n_vars,)``."""
+        allowed = np.ones(len(self.required), dtype=bool)
+        for limit in self.limits.values():
+            allowed &= limit
+        return allowed
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """By how much to favour each gene, 1 by default; shape ``(n_vars,)``."""
+        return np.ones(len(self.required)) if self.preference is None else self.preference
+
+    def subset(self, genes: NDArray[np.intp]) -> GeneRules:
+        """Return the rules on some genes only, in the given order."""
+        return GeneRules(
+            self.required[genes],
+            {name: limit[genes] for name, limit in self.limits.items()},
+            {name: Cap(cap.amounts[genes], cap.bound) for name, cap in self.caps.items()},
+            None if self.preference is None else self.preference[genes],
+        )
+
+    def hold(self, genes: NDArray[np.bool_]) -> bool:
+        """Whether the panel `genes`, a mask of shape ``(n_vars,)``, meets the rules."""
+        within = not (genes & ~self.allowed).any() and not (self.required & ~genes).any()
+        return within and all(cap.holds(genes) for cap in self.caps.values())
+
+    def best_panel(self, scores: NDArray[np.float64], n_genes: int) -> NDArray[np.intp]:
+        """Return the panel of the largest total score that meets all rules.
+
+        With caps it is found by mixed-integer linear programming. Where this takes very long, the
+        panel still meets the rules, but may miss the best total by a little.
+
+        Parameters
+        ----------
+        scores
+            Shape ``(n_vars,)``, finite.
+        n_genes
+            Size of the panel.
+
+        Returns
+        -------
+        Ascending indices, shape ``(n_genes,)``.
+
+        Raises
+        ------
+        ValueError
+            No panel meets the rules.
+        """
+        panel = self._search(scores, n_genes)
+        if panel is None:
+            raise ValueError(f"No panel of {n_genes} genes meets the rules.")
+        return panel
+
+    def good_panel(self, scores: NDArray[np.float64], n_genes: int) -> NDArray[np.intp]:
+        """Do as `best_panel` does, but in less time, for a total that is merely large.
+
+        Parameters
+        ----------
+        scores
+            Shape ``(n_vars,)``, finite.
+        n_genes
+            Size of a panel that can meet the rules.
+        """
+        by_score = -(scores - self.penalties(scores, n_genes))
+        core = np.flatnonzero(self._first(by_score, _CORE_FACTOR * n_genes))
+        panel = self.subset(core)._search(scores[core], n_genes, _GAP)
+        return self.best_panel(scores, n_genes) if panel is None else core[panel]
+
+    def is_feasible(self, n_genes: int) -> bool:
+        """Whether a panel of this size meets all rules."""
+        if self.caps:
+            lightest = self._first(self._scaled_caps()[0].sum(axis=0), n_genes)
+            if lightest.sum() == n_genes and self.hold(lightest):
+                return True  # which spares most searches
+        return self._search(np.zeros(len(self.required)), n_genes) is not None
+
+    def largest_size(self, limit: int) -> int:
+        """Return the size, up to `limit`, of the largest panel that meets all rules; 0 if none.
+
+        What a panel meets, a smaller one with the required genes meets too, as amounts are not
+        negative. So the sizes that can be met have no gap.
+        """
+        low, high = max(1, int(self.required.sum())), limit
+        if low > high or not self.is_feasible(low):
+            return 0
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.is_feasible(middle):
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def penalties(self, scores: NDArray[np.float64], n_genes: int) -> NDArray[np.float64]:
+        """Return what the caps make each gene cost, in units of the scores; ``(n_vars,)``.
+
+        These are the Lagrange multipliers of the linear relaxation of `best_panel`, times the
+        amounts: but for a few genes, the best panel has the largest scores after this deduction.
+        Where the panel of the largest scores meets the rules, the penalties are zero.
+
+        Parameters
+        ----------
+        scores
+            Shape ``(n_vars,)``, finite.
+        n_genes
+            Size of a panel that can meet the rules.
+        """
+        if self.hold(self._first(-scores, n_genes)):
+            return np.zeros(len(scores))
+        genes = np.flatnonzero(self.allowed)
+        rows, bounds = self.subset(genes)._scaled_caps()
+        result: Any = linprog(
+            -scores[genes],
+            A_ub=rows,
+            b_ub=bounds,
+            A_eq=np.ones((1, len(genes))),
+            b_eq=np.array([n_genes]),
+            bounds=[(float(must), 1.0) for must in self.required[genes]],
+            method="highs",
+        )
+        penalty = np.zeros(len(scores))
+        if result.status == 0:
+            penalty[genes] = -result.ineqlin.marginals @ rows
+        return penalty
+
+    def conflict(self, n_genes: int) -> list[str]:
+        """Name the smallest set of rules that no panel of this size meets together.
+
+        Parameters
+        ----------
+        n_genes
+            Size of a panel that cannot meet all rules.
+        """
+        names = [f"n_genes={n_genes}", "include", *self.limits, *self.caps]
+
+        def can_be_met(chosen: set[int]) -> bool:
+            kept = {names[position] for position in chosen}
+            rules = replace(
+                self,
+                required=self.required if "include" in kept else np.zeros_like(self.required),
+                limits={name: limit for name, limit in self.limits.items() if name in kept},
+                caps={name: cap for name, cap in self.caps.items() if name in kept},
+            )
+            if names[0] in kept:
+                return rules.is_feasible(n_genes)
+            return rules.hold(rules.required)  # the smallest panel weighs least
+
+        return [names[position] for position in sorted(_smallest(can_be_met, len(names)))]
+
+    def _search(
+        self, scores: NDArray[np.float64], n_genes: int, gap: float = 0.0
+    ) -> NDArray[np.intp] | None:
+        """Do as `best_panel` does, but return `None` if no panel meets the rules."""
+        allowed, n_required = self.allowed, int(self.required.sum())
+        if (self.required & ~allowed).any() or not n_required <= n_genes <= allowed.sum():
+            return None
+        greedy = self._first(-scores, n_genes)
+        if self.hold(greedy):
+            return np.flatnonzero(greedy)
+        if not all(cap.holds(self._first(cap.amounts, n_genes)) for cap in self.caps.values()):
+            return None
+        genes = np.flatnonzero(allowed)
+        chosen = _solve(scores[genes], self.subset(genes), n_genes, gap)
+        return None if chosen is None else genes[chosen]
+
+    def _first(self, order: NDArray[np.float64], n_genes: int) -> NDArray[np.bool_]:
+        """Mask the required genes and, of the other allowed ones, those with the least `order`."""
+        order = np.where(self.required, -np.inf, np.where(self.allowed, order, np.inf))
+        mask = np.zeros(len(order), dtype=bool)
+        mask[np.argsort(order, kind="stable")[:n_genes]] = True
+        return mask
+
+    def _scaled_caps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the amounts, ``(n_caps, n_vars)``, and bounds, ``(n_caps,)``, of order 1."""
+        rows = np.array([cap.amounts for cap in self.caps.values()])
+        bounds = np.array([cap.bound for cap in self.caps.values()])
+        scale = np.maximum(bounds, np.where(rows.any(axis=1), rows.max(axis=1), 1))
+        return rows / scale[:, None], bounds * (1 + _TOLERANCE) / scale
+
+
+def _solve(
+    scores: NDArray[np.float64], rules: GeneRules, n_genes: int, gap: float
+) -> NDArray[np.intp] | None:
+    """Maximise the total score by branch and bound; all genes are allowed."""
+    n_vars = len(scores)
+    rows, bounds = rules._scaled_caps()
+    spread = float(np.ptp(scores))
+    loss = (scores.max() - scores) / (spread if spread > 0 else 1.0)
+    refused = np.empty((0, n_vars))
+    max_nodes = _MAX_NODES
+    while True:
+        result = milp(
+            loss,
+            integrality=np.ones(n_vars, dtype=np.intp),
+            bounds=Bounds(rules.required.astype(float), np.ones(n_vars)),
+            constraints=[
+                LinearConstraint(np.ones((1, n_vars)), n_genes, n_genes),
+                LinearConstraint(rows, -np.inf, bounds),
+                LinearConstraint(refused, -np.inf, n_genes - 1),
+            ],
+            options={"mip_rel_gap": gap, "node_limit": max_nodes},
+        )
+        if result.x is None and result.status == _LIMIT_REACHED:
+            max_nodes *= 10  # nothing found yet is no answer
+        elif result.x is None:
+            return None
+        else:
+            chosen = result.x > 0.5
+            if rules.hold(chosen):
+                return np.flatnonzero(chosen)
+            # The solver's own tolerance is wider than ours. Refuse what it lets pass or, before
+            # these get very many, keep away from the bounds.
+            refused = np.vstack([refused, chosen])
+            if len(refused) == _MAX_REFUSED:
+                bounds = bounds - 1e-5
+
+
+def _smallest(can_be_met: Callable[[set[int]], bool], n_rules: int) -> set[int]:
+    """Return the smallest set of rules that cannot be met together.
+
+    Every conflict shares a rule with the complement of any set that can be met. So the smallest
+    set that shares a rule with all the complements known is a conflict, and then the smallest one,
+    or can be met, and gives a further complement (Ignatiev et al., CP 2015).
+
+    Parameters
+    ----------
+    can_be_met
+        Tells whether a panel can meet some of the rules.
+    n_rules
+        Number of rules; all together cannot be met.
+    """
+    complements: list[list[bool]] = []
+    while True:
+        chosen = set[int]()
+        if complements:
+            hitting: Any = milp(
+                np.ones(n_rules),
+                integrality=np.ones(n_rules, dtype=np.intp),
+                bounds=Bounds(0, 1),
+                constraints=LinearConstraint(np.array(complements, dtype=float), 1, np.inf),
+            )
+            chosen = set(np.flatnonzero(hitting.x > 0.5).tolist())
+        if not can_be_met(chosen):
+            return chosen
+        for rule in range(n_rules):
+            if rule not in chosen and can_be_met(chosen | {rule}):
+                chosen.add(rule)
+        complements.append([rule not in chosen for rule in range(n_rules)])

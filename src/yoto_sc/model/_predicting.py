@@ -1,0 +1,284 @@
+"""What a trained model tells: its panel, its scores, and what it makes of cells."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+from scvi.model.base import BaseModelClass
+from sklearn.exceptions import NotFittedError
+
+from yoto_sc._checks import check_integer, missing_genes
+from yoto_sc._expression import Expression
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from yoto_sc._panel import Panel
+    from yoto_sc.model._selection import Selection
+
+logger = logging.getLogger(__name__)
+
+Missing = Literal["error", "zero"]
+
+_PREDICTION_CELLS = 4096
+"""Cells that are predicted at once."""
+
+
+class PredictionMixin(BaseModelClass):
+    """The methods of :class:`~yoto_sc.model.YOTO` that tell what it has learned, and predict."""
+
+    @property
+    def selection(self) -> Selection:
+        """Everything the training came to, as plain tables."""
+        if self.selection_ is None:
+            raise NotFittedError("The model is not trained yet. Call train() first.")
+        return self.selection_
+
+    @property
+    def path(self) -> pd.DataFrame:
+        """Held-out ``score`` of each ``task`` at each ``n_genes``, and which ``metric`` it is."""
+        return self.selection.path
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """Scores on the held-out cells, one row for each task."""
+        return self.selection.metrics
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """The ``step``, ``n_genes``, losses and ``validation_score`` at the end of every epoch."""
+        return self.selection.history
+
+    def panel(self, k: int | None = None) -> Panel:
+        """Return the panel, or the panel of another size from the same ranking.
+
+        Parameters
+        ----------
+        k
+            Number of genes, up to the number of ranked ones; `None`: the size asked for.
+        """
+        panel = self.selection.panel
+        return panel if k is None else panel.prefix(k)
+
+    def predict(
+        self,
+        adata: AnnData | None = None,
+        *,
+        layer: str | None = None,
+        n_genes: int | None = None,
+        missing: Missing = "error",
+    ) -> pd.DataFrame:
+        """Predict every task for every cell, from the panel genes alone.
+
+        Parameters
+        ----------
+        adata
+            Cells that hold at least the panel's genes, in any order; `None`: the model's own.
+        layer
+            Layer that holds expression like that in training; `None`: ``X``. For the model's own
+            data, the layer it was set up with.
+        n_genes
+            Number of best genes to use; `None`: the panel's size.
+        missing
+            What to do about panel genes that `adata` lacks: ``"error"``, or ``"zero"`` to blank
+            them and tell the network that they are unmeasured.
+
+        Returns
+        -------
+        One column for each task, of shape ``(n_obs, n_tasks)``: categorical with the task's own
+        categories, or float32.
+
+        Raises
+        ------
+        KeyError
+            A panel gene is missing, or all of them are.
+        ValueError
+            The expression is not of the kind the model was trained on, or `n_genes` is out of
+            range.
+        """
+        predictions, _ = self.predict_all(adata, layer=layer, n_genes=n_genes, missing=missing)
+        return pd.DataFrame(
+            {
+                task.name: task.decode(values.argmax(1)) if task.kind == "categorical" else values
+                for task, values in zip(self.tasks, predictions, strict=True)
+            },
+            index=(self.adata if adata is None else adata).obs_names,
+        )
+
+    def predict_proba(
+        self,
+        adata: AnnData | None = None,
+        *,
+        layer: str | None = None,
+        n_genes: int | None = None,
+        missing: Missing = "error",
+    ) -> dict[str, pd.DataFrame]:
+        """Return the class probabilities of every categorical task.
+
+        Parameters
+        ----------
+        adata, layer, n_genes, missing
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        By task, a table of shape ``(n_obs, n_classes)`` whose rows sum to 1.
+        """
+        predictions, _ = self.predict_all(adata, layer=layer, n_genes=n_genes, missing=missing)
+        names = (self.adata if adata is None else adata).obs_names
+        return {
+            task.name: pd.DataFrame(values, index=names, columns=pd.Index(task.categories))
+            for task, values in zip(self.tasks, predictions, strict=True)
+            if task.kind == "categorical"
+        }
+
+    def get_latent_representation(
+        self,
+        adata: AnnData | None = None,
+        *,
+        layer: str | None = None,
+        n_genes: int | None = None,
+        missing: Missing = "error",
+    ) -> NDArray[np.float32]:
+        """Return the shared representation, ``(n_obs, n_members * n_hidden)``.
+
+        Parameters
+        ----------
+        adata, layer, n_genes, missing
+            As in :meth:`predict`.
+        """
+        return self.predict_all(adata, layer=layer, n_genes=n_genes, missing=missing)[1]
+
+    def predict_all(
+        self,
+        adata: AnnData | None = None,
+        *,
+        layer: str | None = None,
+        n_genes: int | None = None,
+        missing: Missing = "error",
+    ) -> tuple[list[NDArray[Any]], NDArray[np.float32]]:
+        """Return what the other methods cut from, in one pass.
+
+        Parameters
+        ----------
+        adata, layer, n_genes, missing
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        For each task, class probabilities ``(n_obs, n_classes)`` or values ``(n_obs,)``; and the
+        shared representation, ``(n_obs, n_members * n_hidden)``.
+        """
+        selection = self.selection
+        n_genes = selection.panel.n_genes if n_genes is None else n_genes
+        check_integer(n_genes, "n_genes", minimum=1)
+        if n_genes > selection.n_trained:
+            raise ValueError(
+                f"The model was trained to predict from at most {selection.n_trained} genes, not "
+                f"{n_genes}."
+            )
+        if adata is None:
+            if self.adata is None:
+                raise ValueError("The model was loaded without data. Pass adata.")
+            adata, layer = self.adata, self.registry["setup_args"]["layer"]
+        if missing not in get_args(Missing):
+            raise ValueError(f"missing must be one of {get_args(Missing)}, not {missing!r}.")
+        genes = selection.trained_genes[:n_genes]
+        measured = _measured(adata, genes, missing)
+        if not measured.all():
+            _report_missing(selection, genes, measured)
+        values = panel_values(adata, selection, layer, genes, measured)
+        blocks = [
+            self.module.predict(
+                torch.from_numpy(values[start : start + _PREDICTION_CELLS].toarray()).to(
+                    self.device
+                ),
+                n_genes,
+                torch.from_numpy(measured).to(self.device),
+            )
+            for start in range(0, max(values.shape[0], 1), _PREDICTION_CELLS)
+        ]
+        latent = torch.cat([latent for _, latent in blocks]).cpu().numpy()
+        predictions = [
+            torch.cat([block[position] for block, _ in blocks]).cpu().numpy()
+            for position in range(len(self.tasks))
+        ]
+        return predictions, latent
+
+
+def _measured(adata: AnnData, genes: Sequence[str], missing: Missing) -> NDArray[np.bool_]:
+    """Return which of the genes `adata` holds, ``(n_genes,)``."""
+    absent = missing_genes(adata.var_names, genes)
+    if len(absent) == len(genes):
+        raise KeyError(f"adata lacks all {len(genes)} genes that the model reads: {absent}.")
+    if absent and missing == "error":
+        raise KeyError(
+            f"adata lacks {len(absent)} of the {len(genes)} genes that the model reads: {absent}. "
+            'A smaller n_genes reads fewer; missing="zero" goes on without them.'
+        )
+    return ~np.isin(genes, absent)
+
+
+def _report_missing(
+    selection: Selection, genes: Sequence[str], measured: NDArray[np.bool_]
+) -> None:
+    """Say what it costs to go on without genes."""
+    absent = [gene for gene, there in zip(genes, measured, strict=True) if not there]
+    costs = "What that costs was not measured."
+    if len(genes) == selection.panel.n_genes:
+        expected = [
+            f"{row.metric} of {row.Index} from {row.score:.3f} to {row.expected:.3f}"
+            for row in selection.scores_without(absent).dropna().itertuples()
+        ]
+        if expected:
+            costs = (
+                "By what each costs alone on cells held out in training, expect "
+                f"{'; '.join(expected)}."
+            )
+    logger.warning(
+        "adata lacks %d of the %d genes that the model reads: %s. They are taken as unmeasured. "
+        "%s",
+        len(absent),
+        len(genes),
+        absent,
+        costs,
+    )
+
+
+def panel_values(
+    adata: AnnData,
+    selection: Selection,
+    layer: str | None,
+    genes: Sequence[str],
+    measured: NDArray[np.bool_],
+) -> sp.csr_matrix:
+    """Read the genes that were measured, and nothing else; ``(n_obs, n_genes)``."""
+    present = [gene for gene, there in zip(genes, measured, strict=True) if there]
+    raw: Literal["if_present", "if_scaled"] = "if_present" if selection.from_raw else "if_scaled"
+    expression = Expression.from_adata(adata, layer, present, raw=raw)
+    if selection.is_counts and not expression.is_counts:
+        raise ValueError(
+            f"The model was trained on counts, but adata.{expression.source} holds fractions. "
+            "Name the layer that holds counts in `layer`."
+        )
+    if not selection.is_counts:
+        if expression.is_counts and expression.matrix.nnz and expression.matrix.data.max() > 1:
+            raise ValueError(
+                f"The model was trained on normalised expression, but adata.{expression.source} "
+                "holds counts. Normalise them as the training data were."
+            )
+        expression = replace(expression, is_counts=False)
+    part = expression.on_model_scale()
+    columns = np.flatnonzero(measured)[part.indices]
+    return sp.csr_matrix(
+        (part.data, columns, part.indptr), shape=(len(part.indptr) - 1, len(genes))
+    )

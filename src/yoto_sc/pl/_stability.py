@@ -1,0 +1,131 @@
+"""How often each gene was selected, over seeds and subsamples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from yoto_sc._keys import DEFAULT_KEY, Keys
+from yoto_sc.pl._common import gene_labels
+from yoto_sc.pl._docs import SHOW, fill
+from yoto_sc.pl._figure import axes_for, figure_of, finish
+from yoto_sc.pl._style import LIGHT_GREY, PALETTE
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+
+ROW_INCHES = 0.17
+MAX_ROWS = 96
+"""Genes shown if it is not said how many."""
+
+
+@fill(show=SHOW)
+def stability(
+    adata: AnnData,
+    *,
+    key: str = DEFAULT_KEY,
+    n_genes: int | None = None,
+    gene_symbols: str | None = None,
+    ax: Axes | None = None,
+    show: bool | None = None,
+) -> Axes | None:
+    """Show how often each gene was selected, and how much the runs agree.
+
+    The title gives the means over all pairs of runs of the Jaccard index, and of Kuncheva's
+    index, which is 0 for panels drawn at random.
+
+    Parameters
+    ----------
+    adata
+        Annotated data with the results of :func:`yoto_sc.tl.stability`; not changed.
+    key
+        Its ``key_added``.
+    n_genes
+        Number of genes to show, the most frequent first. ``None``: twice the size of the
+        consensus, if so many were selected at all, and at most 96.
+    gene_symbols
+        Column of ``adata.var`` with gene names to show instead of the var names.
+    ax
+        Where to draw; ``None``: a new figure, which grows with the number of genes.
+    {show}
+
+    Returns
+    -------
+    The axes; ``None`` if `show`.
+
+    Raises
+    ------
+    KeyError
+        `adata` holds no results under `key`, or `gene_symbols` is not a column of ``adata.var``.
+    ValueError
+        `n_genes` is below 1.
+
+    Examples
+    --------
+    >>> import yoto_sc as yt
+    >>> yt.tl.stability(adata, 32, categorical_keys=["cell_type"])  # doctest: +SKIP
+    >>> yt.pl.stability(adata)  # doctest: +SKIP
+    """
+    if n_genes is not None and n_genes < 1:
+        raise ValueError(f"n_genes must be at least 1, not {n_genes}.")
+    results, var = _read(adata, key)
+    n_consensus = int(var["consensus"].sum())
+    shown = var[var["frequency"] > 0].iloc[
+        : min(2 * n_consensus, MAX_ROWS) if n_genes is None else n_genes
+    ]
+    rows = np.arange(len(shown))
+    given = ax
+    ax = axes_for(ax, (4.6, 1.5 + ROW_INCHES * len(shown)), show)
+    for in_consensus, color, label in (
+        (True, PALETTE[0], f"in the consensus of {n_consensus}"),
+        (False, LIGHT_GREY, "not in it"),
+    ):
+        ours = shown["consensus"].to_numpy() == in_consensus
+        if ours.any():
+            ax.barh(
+                rows[ours], shown["frequency"].to_numpy()[ours], 0.75, color=color, label=label
+            )
+    ax.set_yticks(rows, gene_labels(adata, list(shown.index), gene_symbols), fontsize="small")
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(shown) - 0.4, -0.6)
+    ax.set_xlim(0, 1)
+    ax.set_xlabel("share of the runs that selected the gene")
+    ax.spines[["top", "right"]].set_visible(False)
+    n_runs = len(results["jaccard"])
+    ax.set_title(
+        f"{n_runs} runs agree: Jaccard {_decimals(results['mean_jaccard'])}, "
+        f"Kuncheva {_decimals(results['mean_kuncheva'])}",
+        loc="left",
+        fontsize="medium",
+    )
+    if given is None:
+        figure_of(ax).legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
+    else:
+        ax.legend(loc="lower right", fontsize="small")
+    return finish(ax, given=given, show=show)
+
+
+def _read(adata: AnnData, key: str) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return the stored results; and ``frequency`` and ``consensus`` of all genes, sorted."""
+    keys = Keys(key)
+    results = adata.uns.get(keys.stability)
+    columns = {keys.frequency: "frequency", keys.consensus: "consensus"}
+    absent = [column for column in columns if column not in adata.var.columns]
+    if results is None or absent:
+        where = f"var has no column {absent[0]!r}" if absent else f"uns has no {keys.stability!r}"
+        raise KeyError(
+            f"adata.{where}. Run yoto_sc.tl.stability(adata, …, key_added={key!r}) first, or pass "
+            "the key it was run with."
+        )
+    var = adata.var[list(columns)].rename(columns=columns)
+    # Of genes as frequent, those of the consensus come first.
+    return dict(results), var.sort_values(
+        ["frequency", "consensus"], ascending=False, kind="stable"
+    )
+
+
+def _decimals(value: float) -> str:
+    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")

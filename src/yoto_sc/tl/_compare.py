@@ -1,0 +1,104 @@
+"""`tl.compare`: score several lists of genes side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from yoto_sc._checks import check_adata
+from yoto_sc.metrics._cross_validation import CLASSIFIERS
+from yoto_sc.tl._panel_scores import gene_list, panel_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from anndata import AnnData
+
+    from yoto_sc._panel import Panel
+    from yoto_sc.metrics._cross_validation import Classifier
+
+
+def compare(
+    adata: AnnData,
+    panels: Mapping[str, Sequence[str] | Panel],
+    *,
+    categorical_keys: str | Sequence[str] = (),
+    continuous_keys: str | Sequence[str] = (),
+    layer: str | None = None,
+    split_key: str | None = None,
+    unlabeled: str | Sequence[object] = (),
+    classifiers: Classifier | Sequence[Classifier] = CLASSIFIERS,
+    n_splits: int = 5,
+    use_rep: str | None = None,
+    markers: Mapping[str, Sequence[str]] | pd.DataFrame | None = None,
+    random_state: int = 0,
+) -> pd.DataFrame:
+    """Score several lists of genes side by side, as :func:`yoto_sc.tl.evaluate` scores one.
+
+    All lists are judged on the same held-out cells, by the same estimators. A list that was
+    selected on cells of `adata` has an advantage over one that was not: compare on cells that no
+    list has seen.
+
+    Parameters
+    ----------
+    adata
+        Annotated data of shape ``(n_obs, n_vars)``; not changed. It holds the genes of all lists.
+    panels
+        Lists of var names, or :class:`yoto_sc.Panel` objects, by the name they are shown under.
+    categorical_keys, continuous_keys, layer, split_key, unlabeled
+        As in :func:`yoto_sc.tl.evaluate`.
+    classifiers, n_splits, use_rep, markers, random_state
+        As in :func:`yoto_sc.tl.evaluate`.
+
+    Returns
+    -------
+    The rows of :func:`yoto_sc.tl.evaluate` for each list, with its name in the first column,
+    ``panel``. :func:`yoto_sc.pl.compare` draws them.
+
+    Raises
+    ------
+    KeyError
+        A column, layer, representation or gene does not exist.
+    TypeError
+        `panels` is no mapping from names, or another argument is of the wrong type.
+    ValueError
+        `panels` is empty; else as for :func:`yoto_sc.tl.evaluate`.
+
+    Examples
+    --------
+    >>> import yoto_sc as yt
+    >>> adata = yt.datasets.pbmc68k()
+    >>> panels = {"markers": ["CD3D", "MS4A1", "NKG7", "LYZ"], "ribosomal": ["RPL39", "RPL36AL"]}
+    >>> scores = yt.tl.compare(
+    ...     adata, panels, categorical_keys="bulk_labels", classifiers="k_neighbors"
+    ... )
+    >>> f1 = scores[scores["metric"] == "macro_f1"].groupby("panel")["value"].mean()
+    >>> f1.idxmax()
+    'markers'
+    """
+    check_adata(adata)
+    if not isinstance(panels, Mapping):
+        raise TypeError(
+            f"panels must map names to lists of genes, not be a {type(panels).__name__}. For one "
+            "list, call yoto_sc.tl.evaluate."
+        )
+    if not panels:
+        raise ValueError("`panels` is empty. Name at least one list of genes.")
+    for name in panels:
+        if not isinstance(name, str):
+            raise TypeError(f"The names of `panels` must be strings, not {name!r}.")
+    return panel_scores(
+        adata,
+        {name: gene_list(adata, genes, f"panels[{name!r}]") for name, genes in panels.items()},
+        categorical_keys=categorical_keys,
+        continuous_keys=continuous_keys,
+        layer=layer,
+        split_key=split_key,
+        unlabeled=unlabeled,
+        classifiers=classifiers,
+        n_splits=n_splits,
+        use_rep=use_rep,
+        markers=markers,
+        random_state=random_state,
+    )

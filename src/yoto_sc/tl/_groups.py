@@ -1,0 +1,109 @@
+"""Scores on donors never seen, beside those on cells never seen."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from yoto_sc.model import YOTO
+
+logger = logging.getLogger(__name__)
+
+_WORDS = (
+    "donor",
+    "patient",
+    "subject",
+    "individual",
+    "participant",
+    "mouse",
+    "animal",
+    "specimen",
+    "sample",
+)
+"""What columns of donors are called; the first of these that occurs is taken."""
+_WORD_ENDS = re.compile(r"[^A-Za-z]+|(?<=[a-z])(?=[A-Z])")
+
+
+def find_group_key(obs: pd.DataFrame, tasks: Collection[str]) -> str | None:
+    """Return the column of `obs` that looks like donors, or `None`.
+
+    Its name is, or holds as a word, one of `_WORDS` (``"donor"``, ``"Patient_ID"``,
+    ``"sampleName"``), and it holds two or more groups, of two cells or more on average.
+
+    Parameters
+    ----------
+    obs
+        Table of the cells.
+    tasks
+        Columns that are to be predicted: neither they nor predictions of them are groups.
+    """
+    found: dict[str, str] = {}
+    for column in obs.columns[::-1]:  # of several columns of a word, the first one stays
+        words = _WORD_ENDS.split(str(column))
+        is_task = any(column == task or str(column).endswith(f"_{task}") for task in tasks)
+        is_text = isinstance(obs[column].dtype, pd.CategoricalDtype) or (
+            pd.api.types.infer_dtype(obs[column], skipna=True) == "string"
+        )
+        if is_text and not is_task and 2 <= obs[column].nunique() <= len(obs) / 2:
+            found |= {word.lower(): column for word in words}
+    return next((found[word] for word in _WORDS if word in found), None)
+
+
+def train_on_groups(train: Callable[..., YOTO], group_key: str) -> YOTO | None:
+    """Train once more with groups held out; `None`, and a line in the log, if that cannot be.
+
+    Parameters
+    ----------
+    train
+        Trains a model, given its `split_key`.
+    group_key
+        Column of the groups.
+    """
+    try:
+        return train(split_key=group_key)
+    except ValueError as error:
+        logger.warning(
+            "No scores on groups of group_key=%r beside those on cells: %s", group_key, error
+        )
+        return None
+
+
+def with_group_scores(model: YOTO, group_model: YOTO) -> pd.DataFrame:
+    """Put the scores on held-out groups beside those on held-out cells, and log both.
+
+    Parameters
+    ----------
+    model, group_model
+        Trained alike, with cells and with groups held out.
+
+    Returns
+    -------
+    The metrics of `model` with columns ``group_<score>`` and ``group_difference``, by how much
+    macro-F1 or R² is higher on held-out groups.
+    """
+    metrics = model.metrics.join(group_model.metrics.add_prefix("group_"))
+    is_class = np.array([task.kind == "categorical" for task in model.tasks])
+    ours = metrics["macro_f1"].where(is_class, metrics["r2"])
+    theirs = metrics["group_macro_f1"].where(is_class, metrics["group_r2"])
+    metrics["group_difference"] = theirs - ours
+    logger.warning(
+        "Score on held-out cells, and on held-out groups of %r: %s.",
+        group_model.registry["setup_args"]["split_key"],
+        "; ".join(
+            f"{'macro-F1' if named else 'R²'} of {task} {ours[task]:.3f} and {theirs[task]:.3f}"
+            for task, named in zip(metrics.index, is_class, strict=True)
+        ),
+    )
+    return metrics
+
+
+def held_out_table(model: YOTO) -> pd.DataFrame:
+    """Return what a model, just trained, predicts for its held-out cells, by obs name."""
+    return model.predict(model.adata[model.validation_indices].copy())

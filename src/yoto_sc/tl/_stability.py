@@ -1,0 +1,346 @@
+"""`tl.stability`: how much the panel depends on the seed and on the cells."""
+
+from __future__ import annotations
+
+import logging
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from yoto_sc import __version__
+from yoto_sc._checks import (
+    as_list,
+    check_adata,
+    check_integer,
+    check_n_genes,
+    check_no_repeats,
+    check_split_key,
+    check_task_keys,
+    resolve_genes,
+)
+from yoto_sc._expression import Expression
+from yoto_sc._keys import DEFAULT_KEY, Keys
+from yoto_sc._tasks import tasks_from_obs
+from yoto_sc.metrics import jaccard_index, kuncheva_index
+from yoto_sc.tl._select import select
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from yoto_sc._rules import GeneRules
+    from yoto_sc._tasks import Task
+
+logger = logging.getLogger(__name__)
+
+_NAMED = (
+    "adata",
+    "n_genes",
+    "categorical_keys",
+    "continuous_keys",
+    "layer",
+    "split_key",
+    "include",
+    "exclude",
+    "candidates",
+    "unlabeled",
+    "key_added",
+    "random_state",
+    "progress_bar",
+    "copy",
+    "model_dir",
+)
+"""Arguments of `select` that are none of `select_kwargs`."""
+
+
+def stability(
+    adata: AnnData,
+    n_genes: int,
+    *,
+    n_runs: int = 10,
+    subsample: float = 0.8,
+    categorical_keys: str | Sequence[str] = (),
+    continuous_keys: str | Sequence[str] = (),
+    layer: str | None = None,
+    split_key: str | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    candidates: str | Sequence[str] | None = None,
+    unlabeled: str | Sequence[object] = (),
+    key_added: str = DEFAULT_KEY,
+    random_state: int = 0,
+    progress_bar: bool = True,
+    select_kwargs: Mapping[str, Any] | None = None,
+    copy: bool = False,
+) -> AnnData | None:
+    """Repeat the selection over seeds and subsamples, and tell which genes come back.
+
+    Every run of :func:`yoto_sc.tl.select` has its own seed and sees its own share of the cells,
+    drawn without replacement and stratified over the classes of all tasks; or of the groups of
+    `split_key`, drawn whole. A run that fails is logged and left out.
+
+    Parameters
+    ----------
+    adata
+        Annotated data of shape ``(n_obs, n_vars)``, as for :func:`yoto_sc.tl.select`.
+    n_genes
+        Size of the panels, and of their consensus.
+    n_runs
+        Number of selections, at least 2.
+    subsample
+        Share of the cells that a run sees, above 0; with 1, only the seed differs.
+    categorical_keys, continuous_keys, layer, split_key, include, exclude, candidates, unlabeled
+        As in :func:`yoto_sc.tl.select`. With `split_key`, there must be groups enough that each
+        run sees at least two.
+    key_added
+        Prefix of everything that is written.
+    random_state
+        Seed of the runs' own seeds and subsamples.
+    progress_bar
+        Whether to show progress.
+    select_kwargs
+        Further arguments of :func:`yoto_sc.tl.select`.
+    copy
+        Return a changed copy instead of changing `adata`.
+
+    Returns
+    -------
+    `None`, or the changed copy if `copy`. Sets the following fields (for the default key):
+
+    adata.var["yoto_frequency"] : float32
+        Share of the runs that selected the gene.
+    adata.var["yoto_consensus"] : bool
+        The gene is in the consensus: the `n_genes` genes that were selected most often, under
+        the same rules; of genes as frequent, those with the higher mean score.
+    adata.uns["yoto_stability"] : dict
+        ``params``; ``panels`` (which run selected which gene); ``jaccard`` and ``kuncheva``
+        (agreement of each pair of runs; genes in `include` do not count, as every run has them);
+        ``mean_jaccard`` and ``mean_kuncheva``, means over the pairs; ``runs`` (seed, number of
+        cells, held-out score as a mean over tasks, and error of each run).
+
+    Raises
+    ------
+    KeyError
+        A column, layer or gene does not exist.
+    TypeError
+        An argument is of the wrong type.
+    ValueError
+        An argument is out of range, rules contradict each other, or too few groups are left in a
+        subsample. `adata` is as it was.
+    RuntimeError
+        Fewer than two runs succeeded; `adata` is as it was.
+
+    Examples
+    --------
+    >>> import yoto_sc as yt
+    >>> adata = yt.datasets.pbmc68k()
+    >>> yt.tl.stability(
+    ...     adata,
+    ...     8,
+    ...     n_runs=2,
+    ...     categorical_keys="bulk_labels",
+    ...     progress_bar=False,
+    ...     select_kwargs={"max_steps": 20},
+    ... )
+    >>> int(adata.var["yoto_consensus"].sum()), adata.uns["yoto_stability"]["jaccard"].shape
+    (8, (2, 2))
+    """
+    check_adata(adata)
+    categorical_keys = as_list(categorical_keys, "categorical_keys")
+    continuous_keys = as_list(continuous_keys, "continuous_keys")
+    include, exclude = as_list(include, "include"), as_list(exclude, "exclude")
+    candidates = candidates if isinstance(candidates, str | None) else list(candidates)
+    unlabeled = as_list(unlabeled, "unlabeled")
+    check_no_repeats("select_kwargs", select_kwargs, _NAMED)
+    keys = Keys(key_added)
+    check_task_keys(adata.obs, categorical_keys, continuous_keys)
+    check_split_key(adata.obs, split_key)
+    _check_names(adata, keys, candidates)
+    check_integer(n_genes, "n_genes", minimum=1)
+    rules = resolve_genes(adata.var, include, exclude, candidates)
+    check_n_genes(n_genes, rules)
+    check_integer(n_runs, "n_runs", minimum=2)
+    _check_subsample(subsample)
+    check_integer(random_state, "random_state", minimum=0)
+    tasks = tasks_from_obs(adata.obs, categorical_keys, continuous_keys, unlabeled)
+    expression = Expression.from_adata(adata, layer)
+
+    seeds = np.random.default_rng(random_state).integers(2**31, size=n_runs)
+    samples = _samples(adata.obs, tasks, split_key, subsample, seeds)
+    columns = list(
+        dict.fromkeys([*categorical_keys, *continuous_keys, *as_list(split_key, "split_key")])
+    )
+    results: list[pd.DataFrame | None] = []
+    runs: list[dict[str, Any]] = []
+    for seed, cells in _with_progress(list(zip(seeds, samples, strict=True)), progress_bar):
+        sample = AnnData(
+            X=expression.matrix[cells], obs=adata.obs.iloc[cells][columns], var=adata.var.copy()
+        )
+        run = {"random_state": int(seed), "n_cells": len(cells), "score": np.nan, "error": ""}
+        try:
+            select(
+                sample,
+                n_genes,
+                categorical_keys=categorical_keys,
+                continuous_keys=continuous_keys,
+                split_key=split_key,
+                include=include,
+                exclude=exclude,
+                candidates=candidates,
+                unlabeled=unlabeled,
+                random_state=int(seed),
+                progress_bar=False,
+                key_added=_OWN,
+                **(select_kwargs or {}),
+            )
+        except (ValueError, RuntimeError, ArithmeticError) as error:
+            logger.warning("run_%d failed and is left out: %s", len(runs), error)
+            run["error"] = f"{type(error).__name__}: {error}"
+            results.append(None)
+        else:
+            run["score"] = _mean_score(sample.uns[_OWN]["metrics"])
+            results.append(sample.var[[Keys(_OWN).selected, Keys(_OWN).score]])
+        runs.append(run)
+    found = {f"run_{number}": table for number, table in enumerate(results) if table is not None}
+    if len(found) < 2:
+        errors = [run["error"] for run in runs if run["error"]]
+        raise RuntimeError(
+            f"{len(errors)} of {n_runs} runs failed, but at least two must succeed. The last "
+            f"error was {errors[-1]!r}."
+        )
+
+    panels = pd.DataFrame(
+        {name: table[Keys(_OWN).selected].to_numpy() for name, table in found.items()},
+        index=adata.var_names,
+    )
+    scores = np.mean([table[Keys(_OWN).score].to_numpy() for table in found.values()], axis=0)
+    frequency = panels.to_numpy().mean(axis=1)
+    # A score is from 0 to 1, so that it decides between genes of the same frequency only.
+    consensus = _consensus(frequency + scores / (len(found) + 1), rules, n_genes)
+    free = panels[rules.allowed & ~rules.required].to_numpy().T
+    jaccard, kuncheva = jaccard_index(free), kuncheva_index(free)
+    params = {
+        "n_genes": int(n_genes),
+        "n_runs": int(n_runs),
+        "subsample": float(subsample),
+        "categorical_keys": categorical_keys,
+        "continuous_keys": continuous_keys,
+        "split_key": split_key,
+        "expression": expression.source,
+        "include": include,
+        "exclude": exclude,
+        "candidates": candidates,
+        "unlabeled": [str(category) for category in unlabeled],
+        "random_state": int(random_state),
+        "yoto_sc_version": __version__,
+    }
+    names = list(found)
+    adata = adata.copy() if copy else adata
+    adata.var[keys.frequency] = frequency.astype(np.float32)
+    adata.var[keys.consensus] = consensus
+    adata.uns[keys.stability] = {
+        "params": {
+            name: value
+            for name, value in params.items()
+            if value is not None and not (isinstance(value, list) and not value)
+        },
+        "panels": panels[frequency > 0],
+        "jaccard": pd.DataFrame(jaccard, index=names, columns=names),
+        "kuncheva": pd.DataFrame(kuncheva, index=names, columns=names),
+        "mean_jaccard": _mean_of_pairs(jaccard),
+        "mean_kuncheva": _mean_of_pairs(kuncheva),
+        "runs": pd.DataFrame(runs, index=[f"run_{number}" for number in range(n_runs)]),
+    }
+    return adata if copy else None
+
+
+_OWN = "_yoto_run"
+"""The key of a run in its own data."""
+
+
+def _check_names(adata: AnnData, keys: Keys, candidates: object) -> None:
+    """Refuse names under which something else is stored, or which the runs read."""
+    if not isinstance(keys.key, str) or not keys.key:
+        raise TypeError(f"key_added must be a non-empty string, not {keys.key!r}.")
+    columns = (keys.frequency, keys.consensus)
+    if isinstance(candidates, str) and candidates in columns:
+        raise ValueError(
+            f"candidates={candidates!r} would be overwritten by the result. Choose another "
+            f"key_added than {keys.key!r}."
+        )
+    if "mean_kuncheva" in adata.uns.get(keys.stability, {}):
+        return
+    taken = [f"var[{column!r}]" for column in columns if column in adata.var.columns]
+    taken += [f"uns[{keys.stability!r}]"] if keys.stability in adata.uns else []
+    if taken:
+        raise ValueError(
+            f"key_added={keys.key!r} would overwrite adata.{', adata.'.join(taken)}, which "
+            "yoto_sc.tl.stability did not write. Choose another key_added, or delete it."
+        )
+
+
+def _check_subsample(subsample: object) -> None:
+    if not isinstance(subsample, Real) or isinstance(subsample, bool):
+        raise TypeError(f"subsample must be a number, not {subsample!r}.")
+    if not 0 < float(subsample) <= 1:
+        raise ValueError(f"subsample must be above 0 and at most 1, not {subsample}.")
+
+
+def _samples(
+    obs: pd.DataFrame,
+    tasks: Sequence[Task],
+    split_key: str | None,
+    subsample: float,
+    seeds: NDArray[np.int64],
+) -> list[NDArray[np.intp]]:
+    """Draw the cells of every run, ascending."""
+    if subsample == 1:
+        return [np.arange(len(obs))] * len(seeds)
+    from yoto_sc.model._splits import split_cells  # scvi-tools takes seconds to import
+
+    labels = [task.encode(obs[task.name]) for task in tasks]
+    groups = None if split_key is None else obs[split_key]
+    samples = [
+        split_cells(labels, groups, 1 - subsample, np.random.default_rng(seed)).train
+        for seed in seeds
+    ]
+    n_groups = 2 if groups is None else min(groups.iloc[cells].nunique() for cells in samples)
+    if n_groups < 2:
+        raise ValueError(
+            f"subsample={subsample} leaves a run {n_groups} group of split_key={split_key!r}; "
+            "holding groups out needs at least 2. Take a larger subsample, or 1 to vary the seed "
+            "alone."
+        )
+    return samples
+
+
+def _with_progress(runs: list[Any], progress_bar: bool) -> Iterable[Any]:
+    if not progress_bar:
+        return runs
+    from tqdm.auto import tqdm
+
+    return tqdm(runs, desc="Repeating the selection", unit="run")
+
+
+def _mean_score(metrics: pd.DataFrame) -> float:
+    """Mean over tasks of the held-out macro-F1, or R² for those that have none."""
+    scores = metrics["macro_f1"].fillna(metrics["r2"]).to_numpy(dtype=np.float64)
+    scores = scores[np.isfinite(scores)]
+    return float(scores.mean()) if len(scores) else float("nan")
+
+
+def _consensus(scores: NDArray[np.float64], rules: GeneRules, n_genes: int) -> NDArray[np.bool_]:
+    """Mask the best `n_genes` genes that the rules allow, required ones first."""
+    order = np.lexsort([-scores, ~rules.required, ~rules.allowed])  # the last key leads
+    mask = np.zeros(len(scores), dtype=bool)
+    mask[order[:n_genes]] = True
+    return mask
+
+
+def _mean_of_pairs(index: NDArray[np.float64]) -> float:
+    """Mean over the pairs of different runs."""
+    return float(index[np.triu_indices_from(index, k=1)].mean())

@@ -1,0 +1,142 @@
+"""How much of the structure of the data, its neighbourhoods and clusters, some genes keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+from anndata import AnnData
+from sklearn.decomposition import PCA
+from sklearn.metrics import normalized_mutual_info_score
+from sklearn.preprocessing import normalize
+
+from yoto_sc.metrics import nearest_neighbors, neighbor_overlap
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from yoto_sc._expression import Expression
+
+MAX_CELLS = 30_000
+"""All pairs of cells are compared, so more are subsampled."""
+N_NEIGHBORS = 15
+N_COMPONENTS = 50
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What panels are compared with.
+
+    Parameters
+    ----------
+    cells
+        Indices of the cells that are compared, shape ``(n_cells,)``.
+    expression
+        Normalised expression of these cells, shape ``(n_cells, n_vars)``.
+    neighbors
+        Their nearest neighbours among each other, shape ``(n_cells, n_neighbors)``.
+    clusters
+        Their clusters, shape ``(n_cells,)``.
+    random_state
+        Seed of principal components and clusters.
+    """
+
+    cells: NDArray[np.intp]
+    expression: sp.csr_matrix
+    neighbors: NDArray[np.intp]
+    clusters: NDArray[np.int64]
+    random_state: int
+
+    @classmethod
+    def of(
+        cls, expression: Expression, coordinates: NDArray[Any] | None, random_state: int
+    ) -> Structure:
+        """Find the structure that all genes show, or coordinates of shape ``(n_obs, n_dims)``."""
+        n_obs = expression.matrix.shape[0]
+        rng = np.random.default_rng(random_state)
+        cells = np.sort(rng.permutation(n_obs)[:MAX_CELLS])
+        normalised = _normalised(expression, cells)
+        found = (
+            _coordinates(normalised, random_state) if coordinates is None else coordinates[cells]
+        )
+        neighbors = nearest_neighbors(found, min(N_NEIGHBORS, len(cells) - 1))
+        return cls(cells, normalised, neighbors, _clusters(neighbors, random_state), random_state)
+
+    def scores(
+        self, genes: NDArray[np.intp], labels: dict[str, NDArray[np.int64]]
+    ) -> list[dict[str, Any]]:
+        """Score the structure that `genes` show.
+
+        Parameters
+        ----------
+        genes
+            Columns of the genes.
+        labels
+            Class codes of all cells for each categorical task, shape ``(n_obs,)``, -1 where
+            missing.
+        """
+        coordinates = _coordinates(self.expression[:, genes], self.random_state)
+        neighbors = nearest_neighbors(coordinates, self.neighbors.shape[1])
+        clusters = _clusters(neighbors, self.random_state)
+        records = [
+            {
+                "metric": "knn_overlap",
+                "value": neighbor_overlap(self.neighbors, neighbors),
+                "n_cells": len(self.cells),
+            }
+        ]
+        for task, truth in {
+            "": self.clusters,
+            **{k: v[self.cells] for k, v in labels.items()},
+        }.items():
+            known = truth >= 0
+            records.append(
+                {
+                    "task": task,
+                    "metric": "leiden_nmi",
+                    "value": float(normalized_mutual_info_score(truth[known], clusters[known])),
+                    "n_cells": int(known.sum()),
+                }
+            )
+        return records
+
+
+def _normalised(expression: Expression, cells: NDArray[np.intp]) -> sp.csr_matrix:
+    """Return log-normalised rows, as scanpy's ``normalize_total`` and ``log1p`` make them."""
+    matrix = expression.matrix[cells]
+    if not expression.is_counts:
+        return matrix
+    totals = np.asarray(matrix.sum(axis=1)).ravel()
+    matrix = normalize(matrix, norm="l1") * np.median(totals[totals > 0])
+    return sp.csr_matrix(matrix.log1p())
+
+
+def _coordinates(x: sp.csr_matrix, random_state: int) -> NDArray[np.float32]:
+    """Return few columns as they are, and the principal components of many."""
+    n_components = min(N_COMPONENTS, x.shape[0] - 1)
+    if x.shape[1] <= n_components:
+        return x.toarray()
+    pca = PCA(n_components, svd_solver="arpack", random_state=random_state)
+    coordinates: NDArray[np.float32] = pca.fit_transform(x)
+    return coordinates
+
+
+def _clusters(neighbors: NDArray[np.intp], random_state: int) -> NDArray[np.int64]:
+    """Cluster the graph that joins each cell with its neighbours."""
+    import scanpy as sc  # takes a second to import
+
+    n_cells, n_neighbors = neighbors.shape
+    start = np.arange(0, n_cells * n_neighbors + 1, n_neighbors)
+    graph = sp.csr_matrix((np.ones(neighbors.size), neighbors.ravel(), start), (n_cells, n_cells))
+    cells = AnnData(shape=(n_cells, 0))
+    sc.tl.leiden(
+        cells,
+        adjacency=graph.maximum(graph.T),
+        flavor="igraph",
+        n_iterations=2,
+        directed=False,
+        random_state=random_state,
+    )
+    return cells.obs["leiden"].astype(np.int64).to_numpy()

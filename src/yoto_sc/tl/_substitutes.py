@@ -1,0 +1,334 @@
+"""`tl.substitutes`: what each gene of a panel is for, and which other gene could stand in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from yoto_sc._checks import as_list, check_adata, check_integer, check_split_key, resolve_genes
+from yoto_sc._expression import Expression
+from yoto_sc._keys import DEFAULT_KEY, Keys
+from yoto_sc._panel import Panel
+from yoto_sc._tasks import tasks_from_obs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from yoto_sc._tasks import Task
+    from yoto_sc.model import YOTO
+    from yoto_sc.model._substitutes import Exchange, Judgement
+
+_METRIC = {"categorical": "macro_f1", "continuous": "r2"}
+
+
+def substitutes(
+    adata: AnnData,
+    model_or_key: str | Path | YOTO = DEFAULT_KEY,
+    *,
+    genes: str | Sequence[str] | None = None,
+    n: int = 5,
+    layer: str | None = None,
+    random_state: int = 0,
+) -> pd.DataFrame:
+    """Tell what each panel gene is for, and what its best replacements cost.
+
+    Each gene is dropped from the panel, and other genes are put in its place. Linear heads
+    (logistic regression, ridge regression) are refitted every time and judged by five-fold
+    cross-validation, on at most 5,000 cells that are drawn at random from those with a label. The
+    genes to try are those with the largest score statistic (Rao 1948) on the errors that the
+    heads make without the gene.
+
+    Substitutes are found and ranked on two of the five folds, and all scores are stated on the
+    other three: cells that neither the heads nor the choice of the substitute have seen, though
+    the selection of the panel may have.
+
+    Parameters
+    ----------
+    adata
+        Annotated data with all genes and with the labels, such as the data the panel was selected
+        on; not changed.
+    model_or_key
+        The ``key_added`` of a selection in `adata`; or a :class:`yoto_sc.model.YOTO`, or the
+        directory it was saved to.
+    genes
+        Panel genes to look at; `None`: all.
+    n
+        Number of substitutes for each gene.
+    layer
+        Layer to read expression from; `None`: where the selection in `adata` read it, and ``X``
+        for a model.
+    random_state
+        Seed of the folds, and of the choice of cells where there are very many.
+
+    Returns
+    -------
+    One row for each gene, substitute and task, the best substitutes first, with the columns
+
+    ``gene``, ``rank``, ``substitute``
+        The panel gene, and its substitute, of which rank 1 is the best: the one whose heads have
+        the smallest held-out loss, as means over tasks. Substitutes respect ``exclude`` and
+        ``candidates`` of the selection. A gene without any has one row for each task, where
+        ``rank`` and ``substitute`` are missing.
+    ``correlation``
+        Pearson correlation of the two genes.
+    ``task``, ``metric``
+        The task, and its score: ``macro_f1`` or ``r2``.
+    ``score``
+        Held-out score of the panel as it is.
+    ``loss``, ``loss_se``
+        By how much the score falls with the substitute, and the standard error of that: over
+        bootstrap samples of the cells, or of the groups if the selection had a ``split_key``.
+    ``dropped_loss``, ``dropped_loss_se``
+        By how much the score falls without the gene, and the standard error of that.
+    ``dropped_category``, ``dropped_category_loss``
+        The class whose F1 falls most without the gene, and by how much; missing for continuous
+        tasks.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no model in the directory.
+    KeyError
+        There is no selection under the key, or a gene, column or layer does not exist.
+    TypeError
+        An argument is of the wrong type.
+    ValueError
+        An argument is out of range.
+
+    References
+    ----------
+    Rao CR. Large sample tests of statistical hypotheses concerning several parameters with
+    applications to problems of estimation. Math. Proc. Camb. Philos. Soc. 44:50-57 (1948).
+
+    Examples
+    --------
+    >>> import yoto_sc as yt
+    >>> adata = yt.datasets.pbmc68k()
+    >>> yt.tl.select(adata, 8, categorical_keys="bulk_labels", max_steps=40, progress_bar=False)
+    >>> gene = yt.Panel.from_adata(adata).genes[0]
+    >>> table = yt.tl.substitutes(adata, genes=gene, n=2)
+    >>> table["rank"].tolist(), table["metric"][0]
+    ([1, 2], 'macro_f1')
+    """
+    check_adata(adata)
+    check_integer(n, "n", minimum=1)
+    check_integer(random_state, "random_state", minimum=0)
+    question = _question(adata, model_or_key)
+    positions = _positions(question.genes, as_list(genes, "genes"))
+    rules = resolve_genes(adata.var, question.include, question.exclude, question.candidates)
+    check_split_key(adata.obs, question.split_key)
+    labels = [task.encode(_column(adata.obs, task.name)) for task in question.tasks]
+    for task, array in zip(question.tasks, labels, strict=True):
+        if np.unique(array[task.observed(array)]).size < 2:
+            raise ValueError(
+                f"adata.obs[{task.name!r}] shows fewer than two of the values that the panel was "
+                "selected for. Pass labelled data, such as those it was selected on."
+            )
+    groups = None if question.split_key is None else adata.obs[question.split_key]
+    labelled = np.any(
+        [task.observed(array) for task, array in zip(question.tasks, labels, strict=True)], axis=0
+    )
+    if groups is not None and groups[labelled].nunique() < 2:
+        raise ValueError(
+            f"All cells with a label are in one group of split_key={question.split_key!r}; "
+            "holding groups out needs at least 2."
+        )
+    expression = Expression.from_adata(adata, question.layer if layer is None else layer)
+
+    from yoto_sc.model._substitutes import Exchanges
+
+    exchanges = Exchanges(
+        expression,
+        labels,
+        question.tasks,
+        adata.var_names.get_indexer(pd.Index(question.genes)),
+        rules.allowed,
+        groups,
+        np.random.default_rng(random_state),
+    )
+    rows = [
+        row
+        for position in positions
+        for row in _rows(
+            adata.var_names, question.tasks, exchanges.whole, exchanges.measure(position, n)
+        )
+    ]
+    return pd.DataFrame(rows).astype({"rank": "Int64"})
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What was selected, and for what.
+
+    Parameters
+    ----------
+    genes
+        The panel, most important gene first.
+    tasks
+        The tasks.
+    include, exclude, candidates
+        The rules on genes.
+    split_key
+        The obs column whose groups are held out whole.
+    layer
+        Where expression is read.
+    """
+
+    genes: list[str]
+    tasks: tuple[Task, ...]
+    include: list[str]
+    exclude: list[str]
+    candidates: str | list[str] | None
+    split_key: str | None
+    layer: str | None
+
+
+def _question(adata: AnnData, model_or_key: Any) -> _Question:
+    if isinstance(model_or_key, str) and Keys(model_or_key).selected in adata.var.columns:
+        return _from_key(adata, model_or_key)
+    from yoto_sc.model import YOTO
+
+    if isinstance(model_or_key, str | PathLike):
+        try:
+            model_or_key = YOTO.load(Path(model_or_key), accelerator="cpu")
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{str(model_or_key)!r} is neither the key of a selection in adata nor the "
+                "directory of a saved model. Run yoto_sc.tl.select first, or pass its key_added."
+            ) from error
+    if not isinstance(model_or_key, YOTO):
+        raise TypeError(
+            "model_or_key must be the key of a selection in adata, a yoto_sc.model.YOTO or the "
+            f"directory of a saved one, not {type(model_or_key).__name__}."
+        )
+    return _from_model(adata, model_or_key)
+
+
+def _from_key(adata: AnnData, key: str) -> _Question:
+    params: Mapping[str, Any] = adata.uns.get(Keys(key).uns, {}).get("params", {})
+    names = {
+        kind: as_list(params.get(f"{kind}_keys"), kind) for kind in ("categorical", "continuous")
+    }
+    if not any(names.values()):
+        raise KeyError(
+            f"adata.uns[{key!r}]['params'] does not name the tasks of the selection. Run "
+            f"yoto_sc.tl.select(adata, …, key_added={key!r}) again."
+        )
+    for name in (*names["categorical"], *names["continuous"]):
+        _column(adata.obs, name)
+    as_text = as_list(params.get("unlabeled"), "unlabeled")  # stored as strings, whatever they are
+    unlabeled = [
+        category
+        for name in names["categorical"]
+        for category in adata.obs[name].dropna().unique()
+        if str(category) in as_text
+    ]
+    source = str(params.get("expression", "X"))
+    return _Question(
+        Panel.from_adata(adata, key).genes,
+        tasks_from_obs(adata.obs, names["categorical"], names["continuous"], unlabeled),
+        layer=source.removeprefix("layers/") if source.startswith("layers/") else None,
+        split_key=params.get("split_key"),
+        **_rules(params),
+    )
+
+
+def _from_model(adata: AnnData, model: YOTO) -> _Question:
+    genes = model.panel().genes
+    absent = [gene for gene in genes if gene not in adata.var_names]
+    if absent:
+        raise KeyError(
+            f"adata lacks {len(absent)} panel genes: {absent}. Pass data with all genes."
+        )
+    return _Question(
+        genes,
+        model.tasks,
+        layer=None,
+        split_key=model.registry["setup_args"]["split_key"],
+        **_rules(model.init_params_["non_kwargs"]),
+    )
+
+
+def _rules(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rules on genes that the panel was selected under, as they were given."""
+    candidates = params.get("candidates")
+    return {
+        "include": as_list(params.get("include"), "include"),
+        "exclude": as_list(params.get("exclude"), "exclude"),
+        "candidates": candidates if isinstance(candidates, str | None) else list(candidates),
+    }
+
+
+def _column(obs: pd.DataFrame, name: str) -> pd.Series:
+    if name not in obs.columns:
+        raise KeyError(
+            f"The panel was selected for {name!r}, which is not a column of adata.obs. The "
+            f"columns are {list(obs.columns)}."
+        )
+    return obs[name]
+
+
+def _positions(panel: list[str], genes: list[str]) -> list[int]:
+    unknown = [gene for gene in genes if gene not in panel]
+    if unknown:
+        raise KeyError(f"`genes` names {unknown}, not in the panel. Its genes are {panel}.")
+    return [panel.index(gene) for gene in genes or panel]
+
+
+def _rows(
+    var_names: pd.Index,
+    tasks: Sequence[Task],
+    whole: Sequence[Judgement],
+    measured: Iterator[Exchange],
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of one gene; `measured` begins with the panel that lacks it."""
+    dropped = next(measured)
+    found: list[Exchange] = list(measured)
+    for rank, exchange in enumerate(found or [dropped], start=1):
+        for position, task in enumerate(tasks):
+            before, without = whole[position], dropped.judgements[position]
+            after = exchange.judgements[position]
+            category, category_loss = _worst_category(task, before, without)
+            substitute = exchange.substitute
+            is_swap = substitute is not None
+            yield {
+                "gene": var_names[exchange.gene],
+                "rank": rank if is_swap else pd.NA,
+                "substitute": None if substitute is None else var_names[substitute],
+                "correlation": exchange.correlation,
+                "task": task.name,
+                "metric": _METRIC[task.kind],
+                "score": float(before.scores[0]),
+                "loss": _loss(before, after) if is_swap else np.nan,
+                "loss_se": _standard_error(before, after) if is_swap else np.nan,
+                "dropped_loss": _loss(before, without),
+                "dropped_loss_se": _standard_error(before, without),
+                "dropped_category": category,
+                "dropped_category_loss": category_loss,
+            }
+
+
+def _loss(before: Judgement, after: Judgement) -> float:
+    return float(before.scores[0] - after.scores[0])
+
+
+def _standard_error(before: Judgement, after: Judgement) -> float:
+    losses: NDArray[np.float64] = (before.scores - after.scores)[1:]
+    losses = losses[np.isfinite(losses)]
+    return float(losses.std()) if len(losses) else float("nan")
+
+
+def _worst_category(task: Task, before: Judgement, after: Judgement) -> tuple[Any, float]:
+    losses = before.by_class - after.by_class
+    if not np.isfinite(losses).any():
+        return None, float("nan")
+    worst = int(np.nanargmax(losses))
+    return task.categories[worst], float(losses[worst])

@@ -1,0 +1,537 @@
+"""The command line as a shell sees it: words in; exit code, two streams and files out."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+import yoto_sc as yt
+from yoto_sc import cli
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from anndata import AnnData
+
+PROGRAM = [sys.executable, "-m", "yoto_sc"]
+COMMANDS = ["select", "predict", "evaluate", "demo"]
+ENVIRONMENT = {**os.environ, "COLUMNS": "80", "PYTHONWARNINGS": "default"}
+TASKS = ["--categorical-key", "task_0", "--continuous-key", "score_0"]
+SELECT = ["select", "data.h5ad", *TASKS, "--n-genes", "5", "-o", "new", "--accelerator", "cpu"]
+
+
+@pytest.fixture
+def folder(
+    make_adata: Callable[..., AnnData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Make the working directory one that holds data, and input that is wrong in several ways."""
+    make_adata().write_h5ad(tmp_path / "data.h5ad")
+    (tmp_path / "half.h5ad").write_bytes((tmp_path / "data.h5ad").read_bytes()[:20_000])
+    (tmp_path / "text.h5ad").write_text("no HDF5")
+    (tmp_path / "wrong.toml").write_text("n_gens = 3")
+    (tmp_path / "broken.toml").write_text("n_genes = ")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def quiet_again() -> Iterator[None]:
+    """Give back the log that the command line sets up for its process."""
+    logger = logging.getLogger("yoto_sc")
+    handlers, level = logger.handlers, logger.level
+    yield
+    logger.handlers = handlers
+    logger.setLevel(level)
+
+
+def files_in(folder: Path) -> dict[str, float]:
+    return {str(path): path.stat().st_mtime for path in sorted(folder.rglob("*"))}
+
+
+def run(*words: str, cwd: Path | None = None, **environment: str) -> Any:
+    return subprocess.run(
+        [*PROGRAM, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env={**ENVIRONMENT, **environment},
+    )
+
+
+def parsed(*words: str) -> dict[str, Any]:
+    """Return the arguments that a command would work with."""
+    command = cli.commands.commands[words[0]]
+    return command.make_context(words[0], list(words[1:])).params
+
+
+# --- help ---
+
+
+def test_help_and_completion_import_nothing_heavy() -> None:
+    code = """
+import sys
+from yoto_sc.cli import main
+assert main(["select", "--help"]) == 0
+heavy = {"torch", "scvi", "anndata", "scanpy", "numpy", "pandas", "matplotlib", "yoto_sc.tl"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=str)
+def test_help_fits_80_columns(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main([*command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "..." not in text.replace("[ARGS]...", "")  # no sentence is cut
+    assert text.startswith(" ".join(["Usage: yoto-sc", *command]))
+    assert not command or f"  yoto-sc {command[0]} " in text.partition("Examples:")[2]
+
+
+def test_version() -> None:
+    result = run("--version")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.strip().endswith(yt.__version__)
+
+
+def test_completion() -> None:
+    completed = {"_YOTO_SC_COMPLETE": "bash_complete", "COMP_CWORD": "2"}
+    result = run(COMP_WORDS="yoto-sc select --cat", **completed)
+    assert result.stdout.split() == ["plain,--categorical-key"]
+
+
+# --- options ---
+
+
+@pytest.mark.parametrize(
+    ("words", "verb", "apart"),
+    [
+        (
+            ["select", "data.h5ad", "--n-genes", "5", "-o", "new"],
+            yt.tl.select,
+            # Given by the command itself, or of no use from the shell.
+            {"adata", "model_dir", "progress_bar", "copy", "model_kwargs", "train_kwargs"},
+        ),
+        (
+            ["predict", "data.h5ad", "--model", ".", "-o", "new.csv"],
+            yt.tl.predict,
+            {"adata", "copy"},
+        ),
+        (
+            ["evaluate", "data.h5ad", "--genes", "data.h5ad", "-o", "new.csv"],
+            yt.tl.evaluate,
+            {"adata", "markers"},
+        ),
+    ],
+    ids=["select", "predict", "evaluate"],
+)
+def test_options_are_the_arguments_of_the_verb(
+    words: list[str], verb: Callable[..., Any], apart: set[str], folder: Path
+) -> None:
+    arguments = inspect.signature(verb).parameters
+    values = parsed(*words)
+    own = {"input", "out", "overwrite", "quiet", "as_json"}
+    assert set(values) - own == set(arguments) - apart
+    for name in set(values) - own:
+        default = arguments[name].default
+        if default is not inspect.Parameter.empty:
+            value = values[name]
+            assert (tuple(value) if isinstance(value, list) else value) == default, name
+
+
+def test_a_file_names_options_as_python_does(folder: Path) -> None:
+    (folder / "must.txt").write_text("gene_0001\ngene_0002\n")
+    (folder / "good.toml").write_text(
+        'input = "data.h5ad"\nn_genes = 7\ncategorical_keys = ["task_0", "task_1"]\n'
+        'continuous_keys = "score_0"\ninclude = ["gene_0000", "@must.txt"]\nquiet = true\n'
+        'out = "new"\nrandom_state = 3\n'
+    )
+    values = parsed("select", "--config", "good.toml")
+    assert values["n_genes"] == 7
+    assert values["categorical_keys"] == ("task_0", "task_1")
+    assert values["continuous_keys"] == ("score_0",)
+    assert values["include"] == ["gene_0000", "gene_0001", "gene_0002"]
+    assert values["input"] == Path("data.h5ad")
+    assert values["quiet"] is True
+    assert values["random_state"] == 3
+
+
+def test_the_command_line_goes_before_the_file(folder: Path) -> None:
+    (folder / "good.toml").write_text('n_genes = 7\ncategorical_keys = ["task_0"]\nlayer = "x"')
+    words = ["data.h5ad", "--n-genes", "auto", "--categorical-key", "task_1", "-o", "new"]
+    config = ["--config", "good.toml"]
+    for order in ([*words, *config], [*config, *words]):
+        values = parsed("select", *order)
+        assert values["n_genes"] == "auto"
+        assert values["categorical_keys"] == ("task_1",)
+        assert values["layer"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("n_genes = 3.5", "'3.5' is neither"),
+        ("n_genes = [3]", "must give one value for 'n_genes'"),
+        ("[layer]\nname = 3", "must give one value for 'layer'"),
+        ("max_steps = true", "not a valid integer"),
+        ("json = true", "unknown name 'json'"),
+        ("adata = 'x'", "unknown name 'adata'"),
+    ],
+)
+def test_wrong_values_in_a_file(
+    content: str, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "c.toml").write_text(content)
+    words = [word for word in SELECT if word not in ("--n-genes", "5")]
+    if "n_genes" not in content:
+        words += ["--n-genes", "5"]
+    assert cli.main([*words, "--config", "c.toml"]) == 2
+    assert message in capsys.readouterr().err
+
+
+# --- wrong use ---
+
+WRONG = {
+    "no command": ([], "Missing command"),
+    "unknown command": (["selct"], "Did you mean 'select'"),
+    "unknown option": (["select", "--n-gens", "3"], "Did you mean '--n-genes'"),
+    "no panel size": (["select", "data.h5ad", *TASKS, "-o", "new"], "Missing option '--n-genes'"),
+    "no gene": ([*SELECT, "--n-genes", "0"], "'0' is neither a whole number above 0 nor 'auto'"),
+    "no file": (["select", "no.h5ad", *SELECT[2:]], "'no.h5ad' does not exist"),
+    "full directory": ([*SELECT, "-o", "full"], "full is not empty"),
+    "unknown name in TOML": ([*SELECT, "--config", "wrong.toml"], "Did you mean 'n_genes'"),
+    "broken TOML": ([*SELECT, "--config", "broken.toml"], "broken.toml is no TOML file"),
+    "no model": (
+        ["predict", "data.h5ad", "--model", "no", "-o", "new.csv"],
+        "'no' does not exist",
+    ),
+    "no panel": (
+        ["evaluate", "data.h5ad", "--genes", "no", "-o", "new.csv"],
+        "'no' does not exist",
+    ),
+    "unknown kind": (["predict", "data.h5ad", "--model", ".", "-o", "new.xls"], "must end in"),
+}
+"""Refused before anything is read."""
+
+WRONG_DATA = {
+    "damaged file": (["select", "half.h5ad", *SELECT[2:]], "half.h5ad cannot be read"),
+    "no h5ad": (["select", "text.h5ad", *SELECT[2:]], "text.h5ad cannot be read"),
+    "no zarr": (["select", "full", *SELECT[2:]], "full cannot be read"),
+    "no column": ([*SELECT, "--categorical-key", "tusk"], "'tusk', which is not a column"),
+    "too many genes": ([*SELECT, "--n-genes", "5000"], "n_genes=5000 exceeds"),
+    "unknown gene": ([*SELECT, "--include", "gene_001"], "Did you mean gene_00"),
+    "no list of genes": ([*SELECT, "--include", "@data.h5ad"], "data.h5ad is no list of genes"),
+    "genes in no file": ([*SELECT, "--exclude", "@no.txt"], "no.txt is no list of genes"),
+    "not a directory": ([*SELECT, "-o", "text.h5ad"], "text.h5ad is a file"),
+    "below a file": ([*SELECT, "-o", "text.h5ad/new"], "cannot be made"),
+    "not our model": ([*SELECT, "-o", ".", "--overwrite"], "is no earlier result"),
+    "existing file": (["predict", "data.h5ad", "--model", ".", "-o", "old.csv"], "old.csv exists"),
+}
+"""Refused when the data are read, which takes longer; in this process therefore."""
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG.values(), ids=WRONG)
+def test_wrong_use_gets_one_line_and_exit_code_2(
+    words: list[str], message: str, folder: Path
+) -> None:
+    before = files_in(folder)
+    result = run(*words, cwd=folder)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert result.stderr.startswith("yoto-sc: ")
+    assert result.stderr.count("\n") == 1
+    assert files_in(folder) == before
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(("words", "message"), WRONG_DATA.values(), ids=WRONG_DATA)
+def test_wrong_data_get_one_line_and_exit_code_2(
+    words: list[str], message: str, as_json: bool, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "model").mkdir()
+    (folder / "old.csv").touch()
+    before = files_in(folder)
+    assert cli.main([*words, *(["--json"] if as_json else [])]) == 2
+    out, err = capsys.readouterr()
+    assert message in err
+    assert err.count("\n") == 1
+    assert "Error(" not in err
+    if as_json:
+        assert json.loads(out) == {"error": err.removeprefix("yoto-sc: ").strip()}
+    else:
+        assert out == ""
+    assert files_in(folder).keys() == before.keys()
+
+
+def test_wrong_data_in_a_process(folder: Path) -> None:
+    result = run(*SELECT, "--layer", "no", "--json", cwd=folder)
+    assert result.returncode == 2
+    assert json.loads(result.stdout)["error"] in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (folder / "new").exists()
+
+
+# --- errors in the middle ---
+
+
+@pytest.fixture
+def failing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], Path]:
+    """Let a selection end in the middle of its work, with half of its files written."""
+
+    def fail_by(how: Callable[[], None]) -> Path:
+        def select(adata: AnnData, *, model_dir: Path, **_: Any) -> None:
+            model_dir.mkdir()
+            (model_dir / "model.json").touch()
+            print("a library speaks")
+            how()
+
+        monkeypatch.setattr(yt.tl, "select", select)
+        return folder
+
+    return fail_by
+
+
+def test_an_unforeseen_error_keeps_its_traceback(
+    failing: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def how() -> None:
+        raise ValueError("of a library")
+
+    folder = failing(how)
+    before = files_in(folder)
+    with pytest.raises(ValueError, match="of a library"):
+        cli.main([*SELECT, "--json"])
+    assert files_in(folder).keys() == before.keys()
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"error": "ValueError: of a library"}
+    assert "a library speaks" in err
+
+
+def test_an_interrupted_run_leaves_nothing(
+    failing: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def how() -> None:
+        raise KeyboardInterrupt
+
+    folder = failing(how)
+    before = files_in(folder)
+    assert cli.main(SELECT) == 130
+    assert files_in(folder).keys() == before.keys()
+    assert "Interrupted" in capsys.readouterr().err
+
+
+def test_a_run_that_the_system_ends_leaves_nothing(failing: Callable[..., Path]) -> None:
+    folder = failing(lambda: signal.raise_signal(signal.SIGTERM))
+    before, handler = files_in(folder), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(SELECT)
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert files_in(folder).keys() == before.keys()
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_a_failed_run_leaves_an_earlier_result(failing: Callable[..., Path]) -> None:
+    def how() -> None:
+        raise KeyboardInterrupt
+
+    folder = failing(how)
+    (folder / "full" / "panel.csv").write_text("earlier")
+    before = files_in(folder / "full")
+    assert cli.main([*SELECT, "-o", "full", "--overwrite"]) == 130
+    assert files_in(folder / "full") == before
+
+
+# --- work ---
+
+
+@pytest.fixture(scope="module")
+def done(make_adata: Callable[..., AnnData], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Outcome of a selection in a process of its own."""
+    folder = tmp_path_factory.mktemp("cli")
+    make_adata().write_h5ad(folder / "data.h5ad")
+    (folder / "c.toml").write_text(
+        'categorical_keys = ["task_0", "task_1"]\ncontinuous_keys = ["score_0"]\n'
+        'n_genes = 6\nmax_steps = 20\naccelerator = "cpu"\n'
+    )
+    words = ["select", "data.h5ad", "--config", "c.toml", "-o", "some/out", "--n-genes", "5"]
+    result = run(*words, "--json", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return SimpleNamespace(folder=folder, out=folder / "some" / "out", result=result)
+
+
+def test_select_writes_all_results(done: Any) -> None:
+    assert {path.name for path in done.out.iterdir()} == set(cli.RESULTS)
+    assert {path.name for path in done.folder.iterdir()} == {"data.h5ad", "c.toml", "some"}
+    assert [path.name for path in (done.folder / "some").iterdir()] == ["out"]
+    for plot in done.out.glob("*.png"):
+        assert plot.read_bytes()[1:4] == b"PNG"
+        assert plot.stat().st_size > 5_000
+
+
+def test_json_tells_what_the_files_hold(done: Any) -> None:
+    told = json.loads(done.result.stdout)
+    assert told.keys() == {"genes", "metrics", "files"}
+    assert told["genes"] == yt.Panel.from_csv(done.out / "panel.csv").genes
+    assert len(told["genes"]) == 5
+    assert {done.folder / file for file in told["files"]} == set(done.out.iterdir())
+    metrics = pd.read_csv(done.out / "metrics.csv", index_col=0)
+    assert list(told["metrics"]) == ["task_0", "task_1", "score_0"] == list(metrics.index)
+    assert told["metrics"]["task_0"]["macro_f1"] == pytest.approx(metrics.macro_f1["task_0"])
+    assert told["metrics"]["task_0"]["r2"] is None
+
+
+def test_a_log_gets_plain_lines(done: Any) -> None:
+    lines = [line for line in done.result.stderr.splitlines() if "Selecting genes" in line]
+    assert re.fullmatch(r"Selecting genes: step 20 of 20, genes 5, loss [\d.]+.*", lines[-1])
+    assert 1 < len(lines) <= 10
+    assert "\r" not in done.result.stderr
+    assert "Warning" not in done.result.stderr
+
+
+def test_select_is_the_verb(done: Any, make_adata: Callable[..., AnnData]) -> None:
+    adata = make_adata()
+    yt.tl.select(
+        adata,
+        5,
+        categorical_keys=["task_0", "task_1"],
+        continuous_keys="score_0",
+        max_steps=20,
+        accelerator="cpu",
+        progress_bar=False,
+    )
+    written = anndata.read_h5ad(done.out / "selected.h5ad")
+    assert yt.Panel.from_adata(written) == yt.Panel.from_adata(adata)
+    pd.testing.assert_frame_equal(written.obs, adata.obs)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".h5ad"])
+def test_predict_is_the_verb(
+    suffix: str, done: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, model, out = done.folder / "data.h5ad", done.out / "model", tmp_path / f"new{suffix}"
+    words = ["predict", str(data), "--model", str(model), "--n-genes", "3", "-o", str(out)]
+    assert cli.main([*words, "--json", "--key-added", "mine"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    adata = anndata.read_h5ad(data)
+    yt.tl.predict(adata, model, n_genes=3, key_added="mine")
+    expected = adata.obs[[c for c in adata.obs if c.startswith("mine_")]]
+    if suffix == ".csv":
+        written = pd.read_csv(out, index_col="cell")
+        expected = expected.astype(dict.fromkeys(expected.select_dtypes("category"), object))
+        pd.testing.assert_frame_equal(written, expected, check_dtype=False, check_names=False)
+    else:
+        written = anndata.read_h5ad(out)
+        pd.testing.assert_frame_equal(written.obs, adata.obs)
+    assert told == {"n_cells": adata.n_obs, "columns": list(expected), "files": [str(out)]}
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+def test_predict_of_a_damaged_model(
+    done: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["predict", str(done.folder / "data.h5ad"), "--model", str(tmp_path), "-o"]
+    assert cli.main([*words, str(tmp_path / "new.csv")]) == 2
+    assert "holds no model of yoto_sc" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluate_is_the_verb(
+    done: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = done.folder / "data.h5ad", tmp_path / "scores.csv"
+    words = ["evaluate", str(data), "--genes", str(done.out / "panel.csv"), "-o", str(out)]
+    options = ["--classifier", "logistic_regression", "--n-splits", "2", "--json"]
+    assert cli.main([*words, *TASKS, *options]) == 0
+    told = json.loads(capsys.readouterr().out)
+    genes = yt.Panel.from_csv(done.out / "panel.csv").genes
+    expected = yt.tl.evaluate(
+        anndata.read_h5ad(data),
+        genes,
+        categorical_keys="task_0",
+        continuous_keys="score_0",
+        classifiers="logistic_regression",
+        n_splits=2,
+    )
+    text = dict.fromkeys(("task", "classifier", "metric", "category"), str)
+    written = pd.read_csv(
+        out, dtype=text, keep_default_na=False, na_values={"value": "", "fold": "", "n_cells": ""}
+    )
+    pd.testing.assert_frame_equal(written, expected, check_dtype=False)
+    assert told["genes"] == genes
+    assert len(told["scores"]) == len(expected)
+
+
+def test_zarr_in_and_an_earlier_result_replaced(
+    folder: Path, make_adata: Callable[..., AnnData], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a continuous task alone, there are fewer plots: none of the earlier ones stays."""
+    make_adata().write_zarr(folder / "data.zarr")
+    for name in ("panel.csv", "confusion.png"):
+        (folder / "full" / name).write_text("earlier")
+    words = ["--continuous-key", "score_0", "--n-genes", "4", "--max-steps", "10"]
+    out = ["-o", "full", "--overwrite", "--quiet", "--accelerator", "cpu"]
+    assert cli.main(["select", "data.zarr", *words, *out]) == 0
+    names = {path.name for path in (folder / "full").iterdir()}
+    assert names == {*cli.RESULTS, "mine.txt"} - {"confusion.png", "dotplot.png"}
+    assert yt.Panel.from_csv(folder / "full" / "panel.csv").n_genes == 4
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "4 genes, most important first: " in out
+    assert "macro_f1" not in out
+
+
+def test_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(cli.DEMO, "max_steps", 10)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["demo", "-o", "."]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == set(cli.RESULTS)
+    assert "32 genes, most important first: " in capsys.readouterr().out
+    confusion = anndata.read_h5ad("selected.h5ad").uns["yoto"]["confusion"]
+    assert set(np.asarray(confusion["task"])) == set(cli.DEMO["categorical_keys"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to a single process")
+def test_ctrl_c_ends_a_training(folder: Path) -> None:
+    before = files_in(folder)
+    # A shell in the background lets its children ignore Ctrl-C; a terminal does not.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code = f"{listen}import sys; from yoto_sc.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = [sys.executable, "-c", code, *SELECT, "--max-steps", "2000"]
+    process = subprocess.Popen(
+        words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder
+    )
+    # Reads up to the first line that the training writes.
+    deadline = time.monotonic() + 120
+    while "Selecting" not in process.stderr.readline() and time.monotonic() < deadline:
+        pass
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert "Interrupted; nothing was written." in err
+    assert "Traceback" not in err
+    assert files_in(folder).keys() == before.keys()

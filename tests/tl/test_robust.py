@@ -1,0 +1,105 @@
+"""Training on thinned counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy.stats import kstest
+
+import yoto_sc as yt
+from yoto_sc.model._data import _thin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def test_cells_keep_a_log_uniform_share_of_their_counts() -> None:
+    """With counts so large that the binomial draw says what its probability was."""
+    values = np.full((4, 500, 3), np.log1p(50_000), dtype=np.float32)
+    _thin(values, np.random.default_rng(0))
+    shares = np.expm1(values.astype(np.float64)) / 50_000
+    np.testing.assert_allclose(shares[..., 0], shares[..., 1], atol=0.02)  # one share a cell
+    exponents = np.log(shares[..., 0].ravel())
+    assert kstest(exponents, "uniform", args=(np.log(0.1), -np.log(0.1))).pvalue > 0.01
+
+
+def test_mean_and_variance_are_binomial() -> None:
+    values = np.full((1, 20_000, 1), np.log1p(8), dtype=np.float32)
+    _thin(values, np.random.default_rng(1))
+    counts = np.expm1(values.astype(np.float64)).ravel()
+    np.testing.assert_allclose(counts, counts.round(), atol=1e-5)
+    width = -np.log(0.1)
+    mean, square = 0.9 / width, (1 - 0.01) / (2 * width)  # of the share
+    assert counts.mean() == pytest.approx(8 * mean, rel=0.03)
+    variance = 8 * (mean - square) + 64 * (square - mean**2)
+    assert counts.var() == pytest.approx(variance, rel=0.05)
+
+
+def test_zeros_stay_and_nothing_grows() -> None:
+    rng = np.random.default_rng(2)
+    before = np.log1p(rng.poisson(1.0, (2, 50, 20))).astype(np.float32)
+    after = before.copy()
+    _thin(after, rng)
+    assert (after <= before + 1e-6).all()
+    assert (after[before == 0] == 0).all()
+    assert (after < before - 1e-3).any()
+
+
+def test_helps_on_sparse_cells() -> None:
+    """The class lies in the ratio of two genes, which thinning keeps, and in the counts of one."""
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.repeat([0, 1], 150))
+    counts = rng.poisson(np.where(labels[:, None] == 0, [30, 30], [30, 6]), (300, 2))
+    sparse = rng.binomial(counts, 0.2)
+    full, thinned = (
+        AnnData(
+            matrix.astype(np.float32),
+            obs=pd.DataFrame({"type": labels.astype(str)}, index=[f"c{i}" for i in range(300)]),
+        )
+        for matrix in (counts, sparse)
+    )
+    yt.model.YOTO.setup_anndata(full, categorical_keys=["type"])
+    right = {}
+    for thin in (False, True):
+        model = yt.model.YOTO(full, n_genes=2, n_members=2, n_hidden=16)
+        model.train(150, plan_kwargs={"thin": thin}, accelerator="cpu", progress_bar=False)
+        right[thin] = (model.predict(thinned)["type"] == thinned.obs["type"]).mean()
+        assert (model.predict()["type"] == full.obs["type"]).mean() > 0.85
+    assert right[True] > 0.75
+    assert right[True] > right[False] + 0.1
+
+
+def test_select_trains_on_thinned_counts(
+    adata: AnnData, selected: AnnData, make_adata: Callable[..., AnnData], select: Any, train: Any
+) -> None:
+    select(adata, robust="thin")
+    expected = train(make_adata(), train_kwargs={"plan_kwargs": {"thin": True}})
+    pd.testing.assert_series_equal(
+        adata.var["yoto_rank"], expected.panel().table["rank"], check_names=False
+    )
+    np.testing.assert_array_equal(adata.obsm["X_yoto"], expected.get_latent_representation())
+    assert adata.uns["yoto"]["params"]["robust"] == "thin"
+    assert not np.array_equal(adata.obsm["X_yoto"], selected.obsm["X_yoto"])
+
+
+def test_same_seed_same_result(adata: AnnData, select: Callable[..., Any]) -> None:
+    again = adata.copy()
+    for one in (adata, again):
+        select(one, robust="thin", max_steps=10)
+    np.testing.assert_array_equal(adata.obsm["X_yoto"], again.obsm["X_yoto"])
+
+
+def test_needs_counts(
+    adata: AnnData, select: Callable[..., Any], state_of: Callable[..., Any]
+) -> None:
+    adata.X = adata.X * 0.5
+    before = state_of(adata)
+    with pytest.raises(ValueError, match=r'robust="thin" draws from counts, but adata\.X'):
+        select(adata, robust="thin")
+    with pytest.raises(ValueError, match='robust must be "thin" or None'):
+        select(adata, robust="binarize")
+    assert state_of(adata) == before

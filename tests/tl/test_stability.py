@@ -1,0 +1,262 @@
+"""`tl.stability`: what it writes is what the runs selected, under the user's rules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+import yoto_sc as yt
+from yoto_sc._checks import resolve_genes
+from yoto_sc.tl import _stability
+from yoto_sc.tl._stability import _consensus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from anndata import AnnData
+
+TASKS = {"categorical_keys": ["task_0", "task_1"], "continuous_keys": ["score_0"]}
+QUICK = {
+    "max_steps": 20,
+    "accelerator": "cpu",
+    "model_kwargs": {"n_hidden": 8, "n_members": 1},
+}
+
+
+def run(adata: AnnData, n_genes: Any = 6, **kwargs: Any) -> AnnData | None:
+    arguments = {"n_runs": 3, "progress_bar": False, "select_kwargs": QUICK, **TASKS, **kwargs}
+    return yt.tl.stability(adata, n_genes, **arguments)
+
+
+@pytest.fixture(scope="module")
+def calls() -> list[dict[str, Any]]:
+    """What the runs of `repeated` were called with and what they selected."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def repeated(make_adata: Callable[..., AnnData], calls: list[dict[str, Any]]) -> AnnData:
+    """Three real runs, watched."""
+    adata = make_adata()
+    real = _stability.select
+
+    def watched(sample: AnnData, n_genes: int, **kwargs: Any) -> None:
+        real(sample, n_genes, **kwargs)
+        selected = sample.var[f"{kwargs['key_added']}_selected"].to_numpy()
+        calls.append({**kwargs, "cells": list(sample.obs_names), "selected": selected})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_stability, "select", watched)
+        run(adata, include=["gene_0003"], exclude=["gene_001*"])
+    return adata
+
+
+@pytest.fixture
+def fake_select(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Let runs take no time: each selects genes at random, and is written down."""
+    seen: list[dict[str, Any]] = []
+
+    def fake(sample: AnnData, n_genes: int, *, key_added: str, **kwargs: Any) -> None:
+        rng = np.random.default_rng(kwargs["random_state"])
+        seen.append({**kwargs, "obs": sample.obs.copy()})
+        scores = rng.random(sample.n_vars)
+        sample.var[f"{key_added}_score"] = scores
+        sample.var[f"{key_added}_selected"] = scores >= np.sort(scores)[-n_genes]
+        metrics = {"macro_f1": [0.5, np.nan], "r2": [np.nan, 0.1]}
+        sample.uns[key_added] = {"metrics": pd.DataFrame(metrics)}
+
+    monkeypatch.setattr(_stability, "select", fake)
+    return seen
+
+
+def test_writes_what_the_runs_selected(
+    repeated: AnnData, calls: list[dict[str, Any]], make_adata: Callable[..., AnnData]
+) -> None:
+    selected = np.array([call["selected"] for call in calls])
+    frequency = repeated.var["yoto_frequency"]
+    assert frequency.dtype == np.float32
+    np.testing.assert_allclose(frequency, selected.mean(axis=0), rtol=1e-6)
+    record = repeated.uns["yoto_stability"]
+    genes = repeated.var_names[selected.any(axis=0)]
+    assert list(record["panels"].index) == list(genes)
+    np.testing.assert_array_equal(record["panels"], selected.T[repeated.var_names.isin(genes)])
+    assert len({call["random_state"] for call in calls}) == 3
+    assert list(record["runs"]["random_state"]) == [call["random_state"] for call in calls]
+    assert list(record["runs"]["n_cells"]) == [len(call["cells"]) for call in calls]
+    assert np.isfinite(record["runs"]["score"]).all()
+    assert (record["runs"]["error"] == "").all()
+    before = make_adata()
+    assert set(repeated.var) - set(before.var) == {"yoto_frequency", "yoto_consensus"}
+    assert set(repeated.uns) - set(before.uns) == {"yoto_stability"}
+    assert list(repeated.obs) == list(before.obs)
+
+
+def test_consensus_has_n_genes_and_keeps_the_rules(repeated: AnnData) -> None:
+    consensus = repeated.var["yoto_consensus"]
+    assert consensus.dtype == bool
+    assert consensus.sum() == 6
+    assert consensus["gene_0003"]
+    assert not consensus[repeated.var_names.str.startswith("gene_001")].any()
+    frequency = repeated.var["yoto_frequency"]
+    assert frequency[consensus].min() >= frequency[~consensus].max()
+
+
+def test_agreement_is_that_of_the_free_genes(repeated: AnnData) -> None:
+    record = repeated.uns["yoto_stability"]
+    panels = [set(record["panels"].index[record["panels"][run]]) for run in record["panels"]]
+    free = [panel - {"gene_0003"} for panel in panels]
+    n = sum(not name.startswith("gene_001") for name in repeated.var_names) - 1
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    jaccard = [len(free[i] & free[j]) / len(free[i] | free[j]) for i, j in pairs]
+    kuncheva = [(len(free[i] & free[j]) - 25 / n) / (5 - 25 / n) for i, j in pairs]
+    for name, expected in (("jaccard", jaccard), ("kuncheva", kuncheva)):
+        table = record[name].to_numpy()
+        np.testing.assert_allclose([table[pair] for pair in pairs], expected)
+        assert record[f"mean_{name}"] == pytest.approx(np.mean(expected))
+
+
+def test_runs_see_stratified_subsamples(repeated: AnnData, calls: list[dict[str, Any]]) -> None:
+    assert len({tuple(call["cells"]) for call in calls}) == 3
+    for call in calls:
+        assert len(call["cells"]) == pytest.approx(0.8 * repeated.n_obs, abs=1)
+        counts = repeated.obs["task_0"].value_counts()
+        sampled = repeated.obs.loc[call["cells"], "task_0"].value_counts()
+        np.testing.assert_allclose(sampled[counts.index], 0.8 * counts, atol=1)
+
+
+def test_same_seed_same_result(
+    make_adata: Callable[..., AnnData], fake_select: list[dict[str, Any]], state_of: Any
+) -> None:
+    one, other, third = make_adata(), make_adata(), make_adata()
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    run(one)
+    run(other)
+    run(third, random_state=1)
+    assert state_of(one) == state_of(other)
+    assert not np.array_equal(one.var["yoto_frequency"], third.var["yoto_frequency"])
+    np.testing.assert_array_equal(state, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_groups_are_drawn_whole(adata: AnnData, fake_select: list[dict[str, Any]]) -> None:
+    adata.obs["donor"] = np.arange(adata.n_obs) % 8
+    run(adata, split_key="donor", n_runs=4, subsample=0.5)
+    sizes = adata.obs["donor"].value_counts()
+    drawn = []
+    for call in fake_select:
+        counts = call["obs"]["donor"].value_counts()
+        assert (counts == sizes[counts.index]).all()
+        assert call["split_key"] == "donor"
+        drawn.append(frozenset(counts.index))
+    assert {len(groups) for groups in drawn} == {4}
+    assert len(set(drawn)) > 1
+
+
+def test_subsample_of_1_varies_the_seed_alone(
+    adata: AnnData, fake_select: list[dict[str, Any]]
+) -> None:
+    run(adata, subsample=1)
+    assert [len(call["obs"]) for call in fake_select] == [adata.n_obs] * 3
+    assert len({call["random_state"] for call in fake_select}) == 3
+
+
+def test_survives_writing(repeated: AnnData, tmp_path: Path) -> None:
+    repeated.write_h5ad(tmp_path / "adata.h5ad")
+    record = anndata.read_h5ad(tmp_path / "adata.h5ad").uns["yoto_stability"]
+    np.testing.assert_array_equal(record["jaccard"], repeated.uns["yoto_stability"]["jaccard"])
+    assert record["params"]["exclude"] == ["gene_001*"]
+
+
+def test_copy_and_repeat(adata: AnnData, fake_select: Any, state_of: Any) -> None:
+    before = state_of(adata)
+    changed = run(adata, copy=True, key_added="other")
+    assert state_of(adata) == before
+    assert changed is not None
+    assert changed.var["other_consensus"].sum() == 6
+    assert run(changed, n_genes=4, key_added="other") is None
+    assert changed.var["other_consensus"].sum() == 4
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, fails: set[int]) -> None:
+    inner, count = _stability.select, iter(range(100))
+
+    def fake(*args: Any, **kwargs: Any) -> None:
+        if next(count) in fails:
+            raise RuntimeError("it diverged")
+        inner(*args, **kwargs)
+
+    monkeypatch.setattr(_stability, "select", fake)
+
+
+def test_a_failed_run_is_told_and_left_out(
+    adata: AnnData, fake_select: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    failing(monkeypatch, {1})
+    run(adata, n_runs=4)
+    assert "run_1 failed and is left out: it diverged" in caplog.text
+    record = adata.uns["yoto_stability"]
+    assert list(record["runs"]["error"]) == ["", "RuntimeError: it diverged", "", ""]
+    assert list(record["jaccard"].index) == ["run_0", "run_2", "run_3"]
+    np.testing.assert_allclose(record["panels"].mean(axis=1) % (1 / 3), 0, atol=1e-9)
+
+
+def test_too_many_failed_runs(
+    adata: AnnData, fake_select: Any, monkeypatch: pytest.MonkeyPatch, state_of: Any
+) -> None:
+    failing(monkeypatch, {0, 2})
+    before = state_of(adata)
+    with pytest.raises(RuntimeError, match=r"2 of 3 runs failed.*it diverged"):
+        run(adata)
+    assert state_of(adata) == before
+
+
+def test_ties_of_frequency_are_broken_by_the_score() -> None:
+    var = pd.DataFrame(index=list("abcd"))
+    rules = resolve_genes(var, include=["d"], exclude=["b"])
+    mask = _consensus(np.array([0.5, 1.0, 0.6, 0.0]), rules, 2)
+    np.testing.assert_array_equal(mask, [False, False, True, True])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "match"),
+    [
+        ({"n_runs": 1}, ValueError, "n_runs must be at least 2"),
+        ({"subsample": 0}, ValueError, "subsample must be above 0 and at most 1"),
+        ({"subsample": 1.5}, ValueError, "subsample must be above 0 and at most 1"),
+        ({"subsample": "half"}, TypeError, "subsample must be a number"),
+        ({"n_genes": "auto"}, TypeError, "n_genes must be an integer"),
+        ({"n_genes": 51}, ValueError, "exceeds the 50 genes"),
+        ({"categorical_keys": "nope"}, KeyError, "not a column"),
+        ({"select_kwargs": {"layer": "x"}}, TypeError, r"\['layer'\] as arguments of their own"),
+        ({"key_added": ""}, TypeError, "non-empty string"),
+        ({"candidates": "yoto_consensus"}, ValueError, "would be overwritten"),
+        ({"split_key": "pair"}, ValueError, "leaves a run 1 group"),
+    ],
+)
+def test_bad_input(
+    adata: AnnData,
+    fake_select: list[Any],
+    state_of: Any,
+    arguments: dict[str, Any],
+    error: type[Exception],
+    match: str,
+) -> None:
+    adata.obs["pair"] = np.arange(adata.n_obs) % 2
+    adata.var["yoto_consensus"] = True
+    if arguments.get("candidates") is None:
+        del adata.var["yoto_consensus"]
+    before = state_of(adata)
+    with pytest.raises(error, match=match):
+        run(adata, **arguments)
+    assert state_of(adata) == before
+    assert fake_select == []
+
+
+def test_foreign_results_are_not_overwritten(adata: AnnData, fake_select: list[Any]) -> None:
+    adata.var["yoto_frequency"] = 440.0
+    with pytest.raises(ValueError, match=r"would overwrite adata\.var\['yoto_frequency'\]"):
+        run(adata)
