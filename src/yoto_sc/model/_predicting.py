@@ -45,7 +45,7 @@ class PredictionMixin(BaseModelClass):
 
     @property
     def path(self) -> pd.DataFrame:
-        """Held-out score of every task along panel sizes: n_genes, task, metric, score."""
+        """Held-out ``score`` of each ``task`` at each ``n_genes``, and which ``metric`` it is."""
         return self.selection.path
 
     @property
@@ -55,7 +55,7 @@ class PredictionMixin(BaseModelClass):
 
     @property
     def history(self) -> pd.DataFrame:
-        """After every epoch: step, n_genes, train_loss, validation_loss, validation_score."""
+        """The ``step``, ``n_genes``, losses and ``validation_score`` at the end of every epoch."""
         return self.selection.history
 
     def panel(self, k: int | None = None) -> Panel:
