@@ -251,7 +251,7 @@ def _assert_tables(record: dict[str, Any], categorical: Any, continuous: Any) ->
         ["categorical"] * len(categorical) + ["continuous"] * len(continuous)
     )
     path = record["path"]
-    assert list(path.columns) == ["n_genes", "task", "metric", "score"]
+    assert list(path.columns) == ["n_genes", "task", "metric", "score", "predictor"]
     assert not path.duplicated(["n_genes", "task"]).any()
     assert set(path["task"]) == set(tasks)
     assert path["n_genes"].ge(1).all()

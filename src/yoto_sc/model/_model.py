@@ -356,8 +356,8 @@ class YOTO(BaseModelClass):
             self.tasks,
             self.adata.var_names,
             np.concatenate([start.genes[plan.ranking], start.others]),
-            is_counts=expression.is_counts,
-            from_raw=expression.source == "raw",
+            expression,
+            split,
             n_genes=self.n_genes,
             smallest=max(1, int(start.required.sum())),
             rng=rng,
@@ -374,7 +374,7 @@ class YOTO(BaseModelClass):
 
     @property
     def path(self) -> pd.DataFrame:
-        """Held-out score of every task along panel sizes: n_genes, task, metric, score."""
+        """Held-out scores along panel sizes: n_genes, task, metric, score, predictor."""
         return self.selection.path
 
     @property

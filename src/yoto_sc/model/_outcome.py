@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,23 +13,31 @@ from yoto_sc._panel import Panel
 from yoto_sc.metrics import classification_scores, confusion_counts, regression_scores
 from yoto_sc.model._fields import task_key
 from yoto_sc.model._module import X_KEY
+from yoto_sc.model._ridge_path import ridge_path
 from yoto_sc.model._scores import PATH_METRIC, mean_score, task_scores
 from yoto_sc.model._selection import Selection
 from yoto_sc.model._splits import at_most
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    import scipy.sparse as sp
     from numpy.typing import NDArray
 
+    from yoto_sc._expression import Expression
     from yoto_sc._tasks import Task
     from yoto_sc.model._data import SelectionData, Tensors
     from yoto_sc.model._module import YOTOModule
     from yoto_sc.model._plan import SelectionTrainingPlan
+    from yoto_sc.model._splits import Split
 
     Predictions = Sequence[NDArray[Any]]
+    PathRow = tuple[int, str, str, float, str]
 
-_N_PATH_SIZES = 20
+_N_PATH_SIZES, _N_LARGER_SIZES = 20, 10
+"""Sizes on the path up to the network's, and of those above it."""
+_RIDGE_CELLS = 1200
+"""Above the network's size, at most so many cells are learned from, and as many judged on."""
 _N_BOOTSTRAPS = 200
 _ATTRIBUTION_CELLS = 2000
 """What genes are for is told from at most this many training cells."""
@@ -40,9 +49,9 @@ def summarize(
     tasks: Sequence[Task],
     var_names: pd.Index,
     ranking: NDArray[np.intp],
+    expression: Expression,
+    split: Split,
     *,
-    is_counts: bool,
-    from_raw: bool,
     n_genes: int | Literal["auto"],
     smallest: int,
     rng: np.random.Generator,
@@ -59,8 +68,10 @@ def summarize(
         Names of all genes.
     ranking
         Indices of the ranked genes, best first.
-    is_counts, from_raw
-        Whether expression is counts, and whether it was read from ``adata.raw``.
+    expression
+        Expression of all cells and genes.
+    split
+        Training and held-out cells.
     n_genes
         Size of the panel, or ``"auto"``.
     smallest
@@ -79,22 +90,18 @@ def summarize(
     if n_genes == "auto":
         eligible = {size: shot for size, shot in predictions.items() if size >= smallest}
         n_genes = choose_size(tasks, labels, eligible, rng)
-    on_the_way = [shot for shot in plan.snapshots if shot.n_genes > n_trained]
-    along_path = {
-        **predictions,
-        **{shot.n_genes: shot.predictions for shot in on_the_way},
-    }
     shown = at_most(_ATTRIBUTION_CELLS, np.arange(len(data.train)), rng)
     genes = list(var_names[ranking[:n_genes]])
     attribution = attribute(module, data.train.batch(shown), held_out, tasks, genes)
+    larger = larger_sizes(plan, data, tasks, ranking, expression, split, rng)
     return Selection(
         panel=panel_table(var_names, ranking, n_genes, attribution),
         n_trained=n_trained,
-        is_counts=is_counts,
-        from_raw=from_raw,
+        is_counts=expression.is_counts,
+        from_raw=expression.source == "raw",
         tasks=tasks_table(tasks, train_labels, labels),
         metrics=metrics_table(tasks, labels, predictions[n_genes]),
-        path=path_table(tasks, labels, along_path),
+        path=path_table(larger + path_rows(tasks, labels, predictions, "network")),
         history=plan.history,
         confusion=confusion_table(tasks, labels, predictions[n_genes]),
         attribution=attribution,
@@ -107,19 +114,57 @@ def path_sizes(largest: int, smallest: int = 1) -> list[int]:
     return sorted({*sizes.tolist(), smallest})
 
 
-def path_table(
-    tasks: Sequence[Task], labels: Predictions, predictions: dict[int, Predictions]
-) -> pd.DataFrame:
-    """Return one row for each panel size, largest first, and task."""
-    rows = [
-        (size, task.name, PATH_METRIC[task.kind], task_scores(task, observed, prediction))
-        for size in sorted(predictions, reverse=True)
-        for task, observed, prediction in zip(tasks, labels, predictions[size], strict=True)
-    ]
-    return pd.DataFrame(
-        [(size, name, metric, scores[metric]) for size, name, metric, scores in rows],
-        columns=["n_genes", "task", "metric", "score"],
+def larger_sizes(
+    plan: SelectionTrainingPlan,
+    data: SelectionData,
+    tasks: Sequence[Task],
+    ranking: NDArray[np.intp],
+    expression: Expression,
+    split: Split,
+    rng: np.random.Generator,
+) -> list[PathRow]:
+    """Return the path's rows for more genes than the network reads, up to all ranked ones.
+
+    Parameters
+    ----------
+    plan, data, tasks, ranking, expression, split, rng
+        See `summarize`.
+    """
+    n_trained = plan.module.n_genes
+    sizes = np.geomspace(n_trained, len(ranking), _N_LARGER_SIZES + 1)[1:].round().astype(int)
+    learned = at_most(_RIDGE_CELLS, np.arange(len(split.train)), rng)
+    judged = at_most(_RIDGE_CELLS, np.arange(len(split.validation)), rng)
+    predictions = ridge_path(
+        _rows(expression, split.train[learned], ranking),
+        [array.numpy()[learned] for array in data.train.labels.values()],
+        _rows(expression, split.validation[judged], ranking),
+        tasks,
+        sorted(set(sizes[sizes > n_trained].tolist())),
+        plan.module.class_weight_power,
     )
+    labels = [array.numpy()[judged] for array in data.validation.labels.values()]
+    return path_rows(tasks, labels, predictions, "ridge")
+
+
+def path_rows(
+    tasks: Sequence[Task],
+    labels: Predictions,
+    predictions: Mapping[int, Predictions],
+    predictor: Literal["network", "ridge"],
+) -> list[PathRow]:
+    """Return one row for each panel size, largest first, and task."""
+    rows = []
+    for size in sorted(predictions, reverse=True):
+        for task, observed, prediction in zip(tasks, labels, predictions[size], strict=True):
+            metric = PATH_METRIC[task.kind]
+            score = task_scores(task, observed, prediction)[metric]
+            rows.append((size, task.name, metric, score, predictor))
+    return rows
+
+
+def path_table(rows: Sequence[PathRow]) -> pd.DataFrame:
+    """Return `path_rows` as a table."""
+    return pd.DataFrame(rows, columns=["n_genes", "task", "metric", "score", "predictor"])
 
 
 def metrics_table(
@@ -293,6 +338,13 @@ def panel_table(
     for column in ("task", "category"):
         table[column] = attribution[column].reindex(var_names)
     return Panel(table)
+
+
+def _rows(
+    expression: Expression, cells: NDArray[np.intp], genes: NDArray[np.intp]
+) -> sp.csr_matrix:
+    """Expression of some cells and genes on the model's scale."""
+    return replace(expression, matrix=expression.matrix[cells]).on_model_scale(genes)
 
 
 def _labels(batch: Tensors, tasks: Sequence[Task]) -> list[NDArray[Any]]:

@@ -35,7 +35,8 @@ class Selection:
     metrics
         One row for each task: scores on the held-out cells, NaN where not applicable.
     path
-        Held-out score by ``n_genes`` and ``task``, with the name of the ``metric``.
+        Held-out score by ``n_genes`` and ``task``, with the name of the ``metric`` and of the
+        ``predictor``: the ``"network"``, or ``"ridge"`` regression for more genes than that reads.
     history
         One row for each epoch: ``step``, ``n_genes``, ``train_loss``, ``validation_loss`` and
         ``validation_score``.
