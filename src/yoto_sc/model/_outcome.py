@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from yoto_sc.model._splits import Split
 
     Predictions = Sequence[NDArray[Any]]
-    PathRow = tuple[int, str, str, float, str]
+    PathRow = tuple[int, str, str, float, Literal["network", "ridge"]]
 
 _N_PATH_SIZES, _N_LARGER_SIZES = 20, 10
 """Sizes on the path up to the network's, and of those above it."""
@@ -153,7 +153,7 @@ def path_rows(
     predictor: Literal["network", "ridge"],
 ) -> list[PathRow]:
     """Return one row for each panel size, largest first, and task."""
-    rows = []
+    rows: list[PathRow] = []
     for size in sorted(predictions, reverse=True):
         for task, observed, prediction in zip(tasks, labels, predictions[size], strict=True):
             metric = PATH_METRIC[task.kind]
