@@ -110,7 +110,7 @@ def test_panel_of_impossible_size(model: Any, k: int) -> None:
 def test_tables(adata: AnnData, model: Any) -> None:
     assert list(model.metrics.index) == ["task_0", "task_1", "score_0"]
     assert {"macro_f1", "accuracy", "log_loss", "r2", "rmse"} <= set(model.metrics.columns)
-    assert list(model.path.columns) == ["n_genes", "task", "metric", "score"]
+    assert list(model.path.columns) == ["n_genes", "task", "metric", "score", "predictor"]
     assert {"n_genes", "train_loss", "validation_loss"} <= set(model.history.columns)
     assert len(model.history) == 30
 
@@ -190,7 +190,6 @@ def test_published_variant(
     )
     assert model.panel().n_genes == 6
     assert model.history["n_genes"].iloc[0] == 6
-    assert model.path["n_genes"].max() == 6
     assert model.get_latent_representation().shape == (adata.n_obs, 16)
     model.save(tmp_path / "model")
     loaded = yt.model.YOTO.load(tmp_path / "model", accelerator="cpu")

@@ -131,6 +131,7 @@ def _write(adata: AnnData, ranking: pd.Series, tasks: dict[str, str], n_genes: i
                     "task": task,
                     "metric": "macro_f1" if KINDS[task] == "categorical" else "r2",
                     "score": _score(adata, list(ranking.index[:size]), task),
+                    "predictor": "network" if size <= n_genes else "ridge",
                 }
                 for size in SIZES
                 for task in tasks

@@ -31,7 +31,25 @@ def test_legend_gives_the_score_of_the_panel(adata):
         f"bulk_labels (macro-F1 {at['bulk_labels']:.2f})",
         f"phase (macro-F1 {at['phase']:.2f})",
         f"S_score (R² {at['S_score']:.2f})",
+        "open: ridge regression",
     ]
+
+
+def test_open_markers_where_the_network_does_not_reach(adata):
+    (opened,) = [
+        line
+        for line in yt.pl.path(adata, tasks="phase").lines
+        if line.get_markerfacecolor() == "white" and len(line.get_xdata())
+    ]
+    table = adata.uns["yoto"]["path"].query("task == 'phase' and predictor == 'ridge'")
+    np.testing.assert_array_equal(np.sort(opened.get_xdata()), np.sort(table["n_genes"]))
+    assert opened.get_linestyle() == "None"
+
+
+def test_no_word_of_ridge_regression_without_it(adata):
+    adata.uns["yoto"]["path"] = adata.uns["yoto"]["path"].query("predictor == 'network'")
+    (legend,) = yt.pl.path(adata).figure.legends
+    assert len(legend.get_texts()) == 3
 
 
 def test_sizes_are_plain_powers_of_two_and_the_panel_is_marked(adata):

@@ -172,7 +172,9 @@ def test_path_covers_sizes_down_to_one_gene(selected: AnnData) -> None:
     path = selected.uns["yoto"]["path"]
     assert path.groupby("n_genes")["task"].apply(set).eq({"task_0", "task_1", "score_0"}).all()
     assert {1, 6} <= set(path["n_genes"])
-    assert path["n_genes"].max() > 6
+    assert path["n_genes"].max() == selected.var["yoto_rank"].max()
+    assert set(path.loc[path["n_genes"] <= 6, "predictor"]) == {"network"}
+    assert set(path.loc[path["n_genes"] > 6, "predictor"]) == {"ridge"}
     assert path["score"].le(1).all()
     assert set(path.loc[path["task"] == "score_0", "metric"]) == {"r2"}
     assert set(path.loc[path["task"] == "task_0", "metric"]) == {"macro_f1"}

@@ -8,15 +8,17 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 
+from yoto_sc.model._fields import task_key
 from yoto_sc.model._module import X_KEY
 from yoto_sc.model._splits import at_most, fold_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
+    from yoto_sc._tasks import Task
     from yoto_sc.model._splits import Split
 
     Tensors = dict[str, torch.Tensor]
@@ -227,3 +229,8 @@ class _Epoch:
 
 def _rows(labels: dict[str, NDArray[Any]], index: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
     return {key: array[index] for key, array in labels.items()}
+
+
+def labels_of(batch: Tensors, tasks: Sequence[Task]) -> list[NDArray[Any]]:
+    """Return the labels of a batch, one array for each task."""
+    return [batch[task_key(position)].numpy() for position in range(len(tasks))]

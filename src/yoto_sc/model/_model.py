@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,17 +18,17 @@ from yoto_sc._checks import (
 )
 from yoto_sc._expression import Expression
 from yoto_sc._requirements import Requirements
-from yoto_sc.model._data import SelectionData
 from yoto_sc.model._fields import TaskField, registered_tasks, task_key
+from yoto_sc.model._judgement import judge
 from yoto_sc.model._module import X_KEY, YOTOModule
-from yoto_sc.model._outcome import summarize
-from yoto_sc.model._plan import SelectionTrainingPlan
+from yoto_sc.model._outcome import describe
 from yoto_sc.model._predicting import PredictionMixin
-from yoto_sc.model._progress import SelectionLog, SelectionProgress
-from yoto_sc.model._run import run, seeded
+from yoto_sc.model._run import seeded
 from yoto_sc.model._saving import SavingMixin
-from yoto_sc.model._splits import default_validation_size, split_cells
-from yoto_sc.model._start import find_start, start_length
+from yoto_sc.model._splits import all_cells, default_validation_size, split_cells
+from yoto_sc.model._start import start_length
+from yoto_sc.model._temperature import copy_temperatures
+from yoto_sc.model._training import Training
 from yoto_sc.nn import Annealing, Linear
 from yoto_sc.select import observed
 
@@ -48,8 +47,6 @@ AUTO_MAX_GENES = 64
 """Largest panel that ``n_genes="auto"`` may choose."""
 _RESERVED = {"max_epochs", "limit_val_batches", "reload_dataloaders_every_n_epochs"}
 """Arguments of the trainer that the training sets itself."""
-_N_EPOCHS = 40
-"""Epochs of a training; the held-out cells are looked at after each."""
 
 
 class YOTO(PredictionMixin, SavingMixin):
@@ -245,6 +242,7 @@ class YOTO(PredictionMixin, SavingMixin):
         max_steps: int | None = None,
         *,
         validation_size: float | None = None,
+        refit: bool = True,
         batch_size: int = 128,
         annealing: Annealing | None = None,
         accelerator: str = "auto",
@@ -255,6 +253,9 @@ class YOTO(PredictionMixin, SavingMixin):
     ) -> None:
         """Select the panel and learn to predict from it, in one training.
 
+        The training is run twice: without the held-out cells, to be judged on them, and on all
+        cells, so that none is wasted in the end.
+
         Parameters
         ----------
         max_steps
@@ -262,6 +263,10 @@ class YOTO(PredictionMixin, SavingMixin):
         validation_size
             Share of the cells to hold out, in ``[0, 1)``; `None`: a tenth, and up to a fifth to
             have 200 cells to judge on. With 0, nothing is judged.
+        refit
+            Whether to train once more in the end, with the same seed, on all cells: panel and
+            network are then those of this second training, and the scores those of the first
+            one. `False` keeps the first one, in half the time.
         batch_size
             Cells in a minibatch, for each member of the ensemble.
         annealing
@@ -312,76 +317,47 @@ class YOTO(PredictionMixin, SavingMixin):
             )
         if self.n_genes == "auto" and held_out == 0:
             raise ValueError('n_genes="auto" needs held-out cells: validation_size must not be 0.')
-        n_epochs = min(_N_EPOCHS, max_steps)
-
-        rng = np.random.default_rng(self.random_state)
         setup = self.registry["setup_args"]
         expression = Expression.from_adata(self.adata, setup["layer"])
         keys = [task_key(position) for position in range(len(self.tasks))]
         labels = {key: self.adata_manager.get_from_registry(key).ravel() for key in keys}
         groups = None if setup["split_key"] is None else self.adata.obs[setup["split_key"]]
+        rng = np.random.default_rng(self.random_state)
         split = split_cells(list(labels.values()), groups, held_out, rng)
         if self.n_genes == "auto" and not _any_label(list(labels.values()), split.validation):
             raise ValueError(
                 'n_genes="auto" compares panel sizes on held-out cells, but none of these has a '
                 "label. Give a number, or label more cells."
             )
-        start = find_start(
+        training = Training(
+            self.module,
             expression,
-            list(labels.values()),
-            split.train,
-            self._rules,
-            self._n_trained,
-            self._n_candidates,
-            self.module.class_weight_power,
-            rng,
-        )
-        data = SelectionData(
-            expression.on_model_scale(start.genes),
             labels,
-            split,
-            n_members=self.module.n_members,
-            batch_size=batch_size,
-            n_steps=-(-max_steps // n_epochs),
-            rng=rng,
+            self._rules,
+            annealing,
+            self._n_candidates,
+            max_steps,
+            batch_size,
+            self.random_state,
+            accelerator,
+            devices,
+            progress_bar,
+            plan_kwargs or {},
+            trainer_kwargs,
         )
-        module = deepcopy(self.module)  # an interrupted training leaves the model as it was
-        train_labels = [array[split.train] for array in labels.values()]
-        module.begin(start, data.train.moments(), train_labels)
-        with seeded(self.random_state):
-            plan = SelectionTrainingPlan(
-                module,
-                data,
-                start.rules,
-                annealing,
-                max_steps=max_steps,
-                **(plan_kwargs or {}),
-            )
-            callbacks = [*trainer_kwargs.pop("callbacks", [])]
-            callbacks.append(SelectionProgress(plan) if progress_bar else SelectionLog(plan))
-            self.trainer = run(
-                plan,
-                data,
-                max_epochs=n_epochs,
-                max_steps=max_steps,
-                accelerator=accelerator,
-                devices=1 if devices == "auto" else devices,
-                callbacks=callbacks,
-                limit_val_batches=min(1, len(split.validation)),
-                **trainer_kwargs,
-            )
-        self.module = module.eval()
-        self.selection_ = summarize(
-            plan,
-            data,
-            self.tasks,
-            self.adata.var_names,
-            np.concatenate([start.genes[plan.ranking], start.others]),
-            is_counts=expression.is_counts,
-            from_raw=expression.source == "raw",
-            n_genes=self.n_genes,
-            smallest=max(1, int(start.required.sum())),
-            rng=rng,
+        judged = trained = training.run(split, rng, "Selecting genes")
+        smallest = max(1, int(self._rules.required.sum()))
+        judgement = judge(judged, self.tasks, expression, self.n_genes, smallest, rng)
+        if refit and len(split.validation):
+            rng = np.random.default_rng(self.random_state)
+            trained = training.run(all_cells(n_obs), rng, "Selecting on all cells")
+            copy_temperatures(judged.plan.module, trained.plan.module)
+        self.module, self.trainer = trained.plan.module, trained.trainer
+        self.selection_ = describe(
+            trained, judgement, self.tasks, self.adata.var_names, expression, rng
+        )
+        self.held_out = judgement.predictions_table(
+            self.tasks, self.adata.obs_names[split.validation]
         )
         self.train_indices, self.validation_indices = split.train, split.validation
         self.is_trained_ = True

@@ -1,220 +1,83 @@
-"""From a finished training to its record: held-out scores, the path, and what genes are for."""
+"""From a finished training to its record: the panel, and what its genes are for."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 
 from yoto_sc._panel import Panel
-from yoto_sc.metrics import classification_scores, confusion_counts, regression_scores
+from yoto_sc.model._data import labels_of
 from yoto_sc.model._fields import task_key
 from yoto_sc.model._module import X_KEY
-from yoto_sc.model._scores import PATH_METRIC, mean_score, task_scores
+from yoto_sc.model._scores import PATH_METRIC, task_scores
 from yoto_sc.model._selection import Selection
 from yoto_sc.model._splits import at_most
-from yoto_sc.model._temperature import set_temperatures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from yoto_sc._expression import Expression
     from yoto_sc._tasks import Task
-    from yoto_sc.model._data import SelectionData, Tensors
+    from yoto_sc.model._data import Tensors
+    from yoto_sc.model._judgement import Judgement
     from yoto_sc.model._module import YOTOModule
-    from yoto_sc.model._plan import SelectionTrainingPlan
+    from yoto_sc.model._training import Trained
 
     Predictions = Sequence[NDArray[Any]]
 
-_N_PATH_SIZES = 20
-_N_BOOTSTRAPS = 200
 _ATTRIBUTION_CELLS = 2000
 """What genes are for is told from at most this many training cells."""
+_TINY = 1e-12
 
 
-def summarize(
-    plan: SelectionTrainingPlan,
-    data: SelectionData,
+def describe(
+    trained: Trained,
+    judgement: Judgement,
     tasks: Sequence[Task],
     var_names: pd.Index,
-    ranking: NDArray[np.intp],
-    *,
-    is_counts: bool,
-    from_raw: bool,
-    n_genes: int | Literal["auto"],
-    smallest: int,
+    expression: Expression,
     rng: np.random.Generator,
 ) -> Selection:
-    """Calibrate a finished training, judge it, and write down all there is to know.
-
-    Both are done on the held-out cells; one temperature for each task and size is too little to
-    fit them closely.
+    """Write down the panel of a finished training, and what its genes are for.
 
     Parameters
     ----------
-    plan, data
-        The training, over, and its cells; both narrowed to the trained genes in rank order.
+    trained
+        The training that the panel is taken from.
+    judgement
+        How it, or one like it on fewer cells, did on held-out cells.
     tasks
         The tasks.
     var_names
         Names of all genes.
-    ranking
-        Indices of the ranked genes, best first.
-    is_counts, from_raw
-        Whether expression is counts, and whether it was read from ``adata.raw``.
-    n_genes
-        Size of the panel, or ``"auto"``.
-    smallest
-        Smallest size that ``"auto"`` may choose.
+    expression
+        Expression of all cells and genes.
     rng
         Source of randomness.
     """
-    module, n_trained = plan.module, plan.module.n_genes
-    held_out = data.validation.everything()
-    train_labels = [array.numpy() for array in data.train.labels.values()]
-    labels = _labels(held_out, tasks)
-    sizes = path_sizes(n_trained, smallest)
-    set_temperatures(module, held_out, sizes, rng)
-    predictions: dict[int, Predictions] = {
-        size: [p.cpu().numpy() for p in module.predict(held_out[X_KEY], size)[0]] for size in sizes
-    }
-    if n_genes == "auto":
-        eligible = {size: shot for size, shot in predictions.items() if size >= smallest}
-        n_genes = choose_size(tasks, labels, eligible, rng)
-    on_the_way = [shot for shot in plan.snapshots if shot.n_genes > n_trained]
-    along_path = {
-        **predictions,
-        **{shot.n_genes: shot.predictions for shot in on_the_way},
-    }
-    shown = at_most(_ATTRIBUTION_CELLS, np.arange(len(data.train)), rng)
-    genes = list(var_names[ranking[:n_genes]])
-    attribution = attribute(module, data.train.batch(shown), held_out, tasks, genes)
+    module, data, n_genes = trained.plan.module, trained.data, judgement.n_genes
+    shown = data.train.batch(at_most(_ATTRIBUTION_CELLS, np.arange(len(data.train)), rng))
+    held_out = data.validation.everything() if len(data.validation) else shown
+    genes = list(var_names[trained.ranking[:n_genes]])
+    attribution = attribute(module, shown, held_out, tasks, genes)
     return Selection(
-        panel=panel_table(var_names, ranking, n_genes, attribution),
-        n_trained=n_trained,
-        is_counts=is_counts,
-        from_raw=from_raw,
-        tasks=tasks_table(tasks, train_labels, labels),
-        metrics=metrics_table(tasks, labels, predictions[n_genes]),
-        path=path_table(tasks, labels, along_path),
-        history=plan.history,
-        confusion=confusion_table(tasks, labels, predictions[n_genes]),
+        panel=panel_table(var_names, trained.ranking, n_genes, attribution),
+        n_trained=module.n_genes,
+        is_counts=expression.is_counts,
+        from_raw=expression.source == "raw",
+        tasks=judgement.tasks,
+        metrics=judgement.metrics,
+        path=judgement.path,
+        history=judgement.history,
+        confusion=judgement.confusion,
         attribution=attribution,
         without=without_table(module, held_out, tasks, genes),
     )
-
-
-def path_sizes(largest: int, smallest: int = 1) -> list[int]:
-    """Return about 20 log-spaced panel sizes from 1 to `largest`, with both and `smallest`."""
-    sizes = np.geomspace(1, largest, _N_PATH_SIZES).round().astype(int)
-    return sorted({*sizes.tolist(), smallest})
-
-
-def path_table(
-    tasks: Sequence[Task], labels: Predictions, predictions: dict[int, Predictions]
-) -> pd.DataFrame:
-    """Return one row for each panel size, largest first, and task."""
-    rows = [
-        (size, task.name, PATH_METRIC[task.kind], task_scores(task, observed, prediction))
-        for size in sorted(predictions, reverse=True)
-        for task, observed, prediction in zip(tasks, labels, predictions[size], strict=True)
-    ]
-    return pd.DataFrame(
-        [(size, name, metric, scores[metric]) for size, name, metric, scores in rows],
-        columns=["n_genes", "task", "metric", "score"],
-    )
-
-
-def metrics_table(
-    tasks: Sequence[Task], labels: Predictions, predictions: Predictions
-) -> pd.DataFrame:
-    """Return all scores on the held-out cells, one row for each task."""
-    rows = [
-        {"n_cells": int(task.observed(observed).sum()), **task_scores(task, observed, prediction)}
-        for task, observed, prediction in zip(tasks, labels, predictions, strict=True)
-    ]
-    columns = [
-        "n_cells",
-        *classification_scores(np.array([-1]), np.ones((1, 1))),
-        *regression_scores(np.array([np.nan]), np.zeros(1)),
-    ]
-    return pd.DataFrame(rows, index=_task_index(tasks), columns=columns)
-
-
-def tasks_table(tasks: Sequence[Task], train: Predictions, held_out: Predictions) -> pd.DataFrame:
-    """Return what each task is and how many cells have a label, one row for each task."""
-    rows = []
-    for task, seen, unseen in zip(tasks, train, held_out, strict=True):
-        n_train, n_held_out = int(task.observed(seen).sum()), int(task.observed(unseen).sum())
-        rows.append(
-            {
-                "kind": task.kind,
-                "n_categories": len(task.categories),
-                "n_observed": n_train + n_held_out,
-                "n_train": n_train,
-                "n_validation": n_held_out,
-            }
-        )
-    return pd.DataFrame(rows, index=_task_index(tasks))
-
-
-def confusion_table(
-    tasks: Sequence[Task], labels: Predictions, predictions: Predictions
-) -> pd.DataFrame:
-    """Count held-out cells by observed and predicted class, one row for each pair that occurs."""
-    rows = []
-    for task, observed, prediction in zip(tasks, labels, predictions, strict=True):
-        if task.kind != "categorical" or not len(observed):
-            continue
-        counts = confusion_counts(observed, prediction.argmax(1), task.n_outputs)
-        rows += [
-            (task.name, str(task.categories[i]), str(task.categories[j]), int(counts[i, j]))
-            for i, j in zip(*np.nonzero(counts), strict=True)
-        ]
-    return pd.DataFrame(rows, columns=["task", "observed", "predicted", "n_cells"]).astype(
-        {"task": object, "observed": object, "predicted": object, "n_cells": np.int64}
-    )
-
-
-def choose_size(
-    tasks: Sequence[Task],
-    labels: Predictions,
-    predictions: dict[int, Predictions],
-    rng: np.random.Generator,
-) -> int:
-    """Return the smallest size within one standard error of the best.
-
-    The score of a size is the mean over tasks of the macro-F1 or R² on the held-out cells; its
-    standard error is that of the best size, over bootstrap samples of these cells.
-
-    Parameters
-    ----------
-    tasks, labels
-        Tasks and their held-out labels.
-    predictions
-        Held-out predictions of every task, by panel size.
-    rng
-        Source of randomness.
-    """
-
-    def score(size: int, cells: NDArray[np.intp]) -> float:
-        return mean_score(
-            tasks, [array[cells] for array in labels], [p[cells] for p in predictions[size]]
-        )
-
-    n_cells = len(labels[0])
-    scores = {size: score(size, np.arange(n_cells)) for size in sorted(predictions)}
-    judged = [size for size, value in scores.items() if np.isfinite(value)]
-    if not judged:
-        return max(scores)
-    best = max(judged, key=lambda size: scores[size])
-    samples = [score(best, rng.integers(n_cells, size=n_cells)) for _ in range(_N_BOOTSTRAPS)]
-    defined = [value for value in samples if np.isfinite(value)]
-    error = float(np.std(defined)) if defined else 0.0
-    return next(size for size in judged if scores[size] >= scores[best] - error)
 
 
 @torch.inference_mode()
@@ -228,8 +91,9 @@ def attribute(
     """Tell what each panel gene is for: where the loss rises most when it is left out.
 
     The task is the one whose mean loss on held-out cells, relative to that of a constant guess,
-    rises most. If it is categorical, the class is the one whose training cells lose most; rare
-    classes have too few held-out cells to tell.
+    rises most. If it is categorical, the class is the one that owes most to the gene: the rise of
+    the loss of its training cells is the largest share of its rises over all genes. (Classes that
+    are hard to tell lose most from any gene.) Rare classes have too few held-out cells to tell.
 
     Parameters
     ----------
@@ -245,26 +109,26 @@ def attribute(
     whole = module.prefix_mask(len(genes))
     base_train = module.cell_losses(train, whole)
     base_held_out = module.cell_losses(held_out, whole)
-    rows = []
+    means = np.zeros((len(genes), len(tasks)))
+    by_class = [np.zeros((len(genes), task.n_outputs)) for task in tasks]
     for position in range(len(genes)):
         mask = whole.clone()
         mask[position] = 0
         on_train = _rises(module.cell_losses(train, mask), base_train)
         on_held_out = _rises(module.cell_losses(held_out, mask), base_held_out)
-        means = [
-            _mean(rise, otherwise=_mean(stand_in))
-            for rise, stand_in in zip(on_held_out, on_train, strict=True)
-        ]
-        worst = int(np.argmax(means))
-        category = ""
-        if tasks[worst].kind == "categorical":
-            codes = train[task_key(worst)].numpy()
-            by_class = [
-                _mean(on_train[worst][codes == code], otherwise=-np.inf)
-                for code in range(tasks[worst].n_outputs)
-            ]
-            category = str(tasks[worst].categories[int(np.argmax(by_class))])
-        rows.append((tasks[worst].name, category, means[worst]))
+        for t, task in enumerate(tasks):
+            means[position, t] = _mean(on_held_out[t], otherwise=_mean(on_train[t]))
+            if task.kind == "categorical":
+                codes = train[task_key(t)].numpy()
+                by_class[t][position] = [
+                    max(_mean(on_train[t][codes == code]), 0.0) for code in range(task.n_outputs)
+                ]
+    shares = [rises / np.maximum(rises.sum(axis=0), _TINY) for rises in by_class]
+    rows = []
+    for position, t in enumerate(means.argmax(axis=1)):
+        best = int(shares[t][position].argmax())
+        category = str(tasks[t].categories[best]) if tasks[t].kind == "categorical" else ""
+        rows.append((tasks[t].name, category, means[position, t]))
     index = pd.Index(list(genes), name="gene", dtype=object)
     return pd.DataFrame(rows, columns=["task", "category", "loss_increase"], index=index)
 
@@ -272,7 +136,7 @@ def attribute(
 def without_table(
     module: YOTOModule, held_out: Tensors, tasks: Sequence[Task], genes: Sequence[str]
 ) -> pd.DataFrame:
-    """Return the held-out score of every task with one panel gene unmeasured, for each gene.
+    """Return by how much the score of every task falls with one panel gene unmeasured.
 
     Parameters
     ----------
@@ -285,16 +149,23 @@ def without_table(
     genes
         Var names of the panel, by rank.
     """
-    labels = _labels(held_out, tasks)
-    rows = []
-    for position, gene in enumerate(genes):
-        measured = torch.arange(len(genes), device=module.device) != position
+    labels = labels_of(held_out, tasks)
+
+    def scores(measured: torch.Tensor | None) -> list[float]:
         predictions, _ = module.predict(held_out[X_KEY], len(genes), measured)
-        for task, observed, prediction in zip(tasks, labels, predictions, strict=True):
-            metric = PATH_METRIC[task.kind]
-            score = task_scores(task, observed, prediction.cpu().numpy())[metric]
-            rows.append((gene, task.name, metric, score))
-    return pd.DataFrame(rows, columns=["gene", "task", "metric", "score"])
+        return [
+            task_scores(task, observed, prediction.cpu().numpy())[PATH_METRIC[task.kind]]
+            for task, observed, prediction in zip(tasks, labels, predictions, strict=True)
+        ]
+
+    whole = scores(None)
+    positions = torch.arange(len(genes), device=module.device)
+    rows = [
+        (gene, task.name, PATH_METRIC[task.kind], before - after)
+        for position, gene in enumerate(genes)
+        for task, before, after in zip(tasks, whole, scores(positions != position), strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["gene", "task", "metric", "loss"])
 
 
 def panel_table(
@@ -327,14 +198,6 @@ def panel_table(
     for column in ("task", "category"):
         table[column] = attribution[column].reindex(var_names)
     return Panel(table)
-
-
-def _labels(batch: Tensors, tasks: Sequence[Task]) -> list[NDArray[Any]]:
-    return [batch[task_key(position)].numpy() for position in range(len(tasks))]
-
-
-def _task_index(tasks: Sequence[Task]) -> pd.Index:
-    return pd.Index([task.name for task in tasks], name="task", dtype=object)
 
 
 def _rises(without: list[torch.Tensor], with_: list[torch.Tensor]) -> Predictions:

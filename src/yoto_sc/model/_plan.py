@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
@@ -32,23 +31,6 @@ _WARMUP_STEPS = 20
 _MAX_SCORE_LR, _SCORE_LR_SLOPE = 5e-3, 1.2e-5
 _DECAYED = (".weight", ".presence", ".skip")
 """Parameters that multiply expression or the representation, and so get weight decay."""
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Held-out predictions at the end of an epoch.
-
-    Parameters
-    ----------
-    n_genes
-        Size of the mask.
-    predictions
-        For each task, class probabilities ``(n_validation, n_classes)`` or values
-        ``(n_validation,)``.
-    """
-
-    n_genes: int
-    predictions: list[NDArray[Any]]
 
 
 class SelectionTrainingPlan(LightningModule):
@@ -128,7 +110,6 @@ class SelectionTrainingPlan(LightningModule):
         self.full_panel_share = full_panel_share
         self.genes = np.arange(module.n_genes)
         self.dropped: list[int] = []
-        self.snapshots: list[Snapshot] = []
         self._data = data
         self._rules = rules
         self._penalty = np.zeros(module.n_genes)
@@ -254,7 +235,7 @@ class SelectionTrainingPlan(LightningModule):
         self._history.append((self._step, self.size, float(train_loss), *self._validation))
 
     def validation_step(self, batch: Tensors, batch_idx: int) -> None:
-        """Log held-out loss and score at the current panel size, and keep the predictions."""
+        """Log held-out loss and score at the current panel size."""
         mask = self._validation_mask()
         encoded = self.module.inference(batch[X_KEY], mask, self._network)
         outputs = self.module.generative(**encoded)
@@ -263,7 +244,6 @@ class SelectionTrainingPlan(LightningModule):
             head.predict(output).cpu().numpy()
             for head, output in zip(self.module.heads, outputs.values(), strict=True)
         ]
-        self.snapshots.append(Snapshot(self.size, predictions))
         labels = [batch[key].cpu().numpy() for key in outputs]
         score = mean_score(self.module.tasks, labels, predictions)
         self._validation = (float(loss), score)

@@ -28,15 +28,18 @@ class SelectionProgress(Callback):
     ----------
     plan
         The training to report on.
+    description
+        What it is called.
     """
 
-    def __init__(self, plan: SelectionTrainingPlan) -> None:
+    def __init__(self, plan: SelectionTrainingPlan, description: str) -> None:
         self._plan = plan
+        self._description = description
         self._bar: Any = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar."""
-        self._bar = tqdm(total=self._plan.n_total_steps, desc="Selecting genes", unit="step")
+        self._bar = tqdm(total=self._plan.n_total_steps, desc=self._description, unit="step")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Move the bar by the epoch that is over."""
@@ -69,10 +72,13 @@ class SelectionLog(Callback):
     ----------
     plan
         The training to report on.
+    description
+        What it is called.
     """
 
-    def __init__(self, plan: SelectionTrainingPlan) -> None:
+    def __init__(self, plan: SelectionTrainingPlan, description: str) -> None:
         self._plan = plan
+        self._description = description
         self._n_lines = 0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -91,7 +97,7 @@ class SelectionLog(Callback):
         if n_lines > self._n_lines:
             self._n_lines = n_lines
             shown = ", ".join(f"{name} {value}" for name, value in _shown(epoch).items())
-            logger.info("Selecting genes: step %d of %d, %s", epoch["step"], n_steps, shown)
+            logger.info("%s: step %d of %d, %s", self._description, epoch["step"], n_steps, shown)
 
 
 def _shown(epoch: pd.Series) -> dict[str, str]:

@@ -35,7 +35,8 @@ class Selection:
     metrics
         One row for each task: scores on the held-out cells, NaN where not applicable.
     path
-        Held-out score by ``n_genes`` and ``task``, with the name of the ``metric``.
+        Held-out score by ``n_genes`` and ``task``, with the name of the ``metric`` and of the
+        ``predictor``: the ``"network"``, or ``"ridge"`` regression for more genes than that reads.
     history
         One row for each epoch: ``step``, ``n_genes``, ``train_loss``, ``validation_loss`` and
         ``validation_score``.
@@ -45,8 +46,9 @@ class Selection:
         For each panel gene, the ``task`` and ``category`` that lose most without it, and the
         ``loss_increase``.
     without
-        Held-out ``score`` of every ``task`` with one panel ``gene`` unmeasured, with the name of
-        the ``metric``.
+        By how much the score of every ``task`` falls with one panel ``gene`` unmeasured
+        (``loss``), with the name of the ``metric``. Where the network learned from all cells, it
+        is measured on these.
     """
 
     panel: Panel
@@ -69,9 +71,9 @@ class Selection:
     def scores_without(self, genes: Sequence[str]) -> pd.DataFrame:
         """Estimate every task's score where panel genes are not measured.
 
-        What each gene costs when it alone is missing was measured on the held-out cells; the costs
-        are added up. So it is rough: genes that can stand in for each other cost more together,
-        genes that tell the same cost less.
+        What each gene costs when it alone is missing was measured, in part on the very cells the
+        network learned from; the costs are added up. So it is rough: genes that can stand in for
+        each other cost more together, genes that tell the same cost less.
 
         Parameters
         ----------
@@ -85,7 +87,7 @@ class Selection:
         without = self.without[self.without["gene"].isin(genes)]
         whole = self.path[self.path["n_genes"] == self.panel.n_genes].set_index("task")
         score = whole["score"]
-        cost = (without["task"].map(score) - without["score"]).clip(lower=0)
+        cost = without["loss"].clip(lower=0)
         expected = score - cost.groupby(without["task"]).sum(min_count=1).reindex(score.index)
         return whole[["metric", "score"]].assign(expected=expected)
 

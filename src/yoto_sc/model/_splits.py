@@ -33,6 +33,11 @@ def default_validation_size(n_obs: int) -> float:
     return float(np.clip(200 / n_obs, 0.1, 0.2))
 
 
+def all_cells(n_obs: int) -> Split:
+    """Hold out no cell."""
+    return Split(np.arange(n_obs), np.arange(0))
+
+
 def split_cells(
     labels: Sequence[NDArray[Any]],
     groups: pd.Series | None,

@@ -119,8 +119,6 @@ def find_start(
             expression.on_model_scale(screened)[train].toarray(),
             [array[train] for array in labels],
             length,
-            # the longer the list, the more it has to fear genes that look alike
-            ridge=float(np.clip(0.003 * n_genes, 0.01, 0.1)),
             class_weight_power=class_weight_power,
             required=rules.required[screened],
             weights=np.exp(favour - penalty)[screened],

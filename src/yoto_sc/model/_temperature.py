@@ -68,6 +68,13 @@ def set_temperatures(
         temperature.copy_(torch.from_numpy(curve))
 
 
+def copy_temperatures(source: YOTOModule, target: YOTOModule) -> None:
+    """Give a network the temperatures of another one of the same size and tasks."""
+    for theirs, ours in zip(source.heads, target.heads, strict=True):
+        if isinstance(theirs, CategoricalHead):
+            ours.get_buffer("temperature").copy_(theirs.temperature)
+
+
 def fit_temperature(proba: NDArray[Any], labels: NDArray[Any]) -> float:
     r"""Return the temperature that makes `labels` most likely.
 

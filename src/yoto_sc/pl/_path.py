@@ -38,6 +38,8 @@ def path(
 
     Scores are those of held-out cells: macro-F1 for classes, R² for continuous tasks. The
     legend gives each task's score at the size of the panel, or at the nearest size measured.
+    Filled markers are the network's predictions; open ones, at sizes above those that the network
+    was trained for, come from ridge regression on some of the cells.
 
     Parameters
     ----------
@@ -67,7 +69,7 @@ def path(
     >>> yt.pl.path(adata)  # doctest: +SKIP
     """
     chosen = read_panel(adata, key).n_genes
-    scores = read_table(adata, key, "path", ["n_genes", "task", "metric", "score"])
+    scores = read_table(adata, key, "path", ["n_genes", "task", "metric", "score", "predictor"])
     names = [str(task) for task in read_tasks(adata, key).index]
     styles = task_styles(names)
     shown = _asked(tasks, names)
@@ -83,6 +85,27 @@ def path(
             marker=styles[task].marker,
             markersize=4,
             label=f"{task} ({metric_name(curve['metric'].iloc[0])} {_decimals(at)})",
+        )
+        others = curve[curve["predictor"] != "network"]
+        ax.plot(
+            others["n_genes"],
+            others["score"],
+            color=styles[task].color,
+            linestyle="none",
+            marker=styles[task].marker,
+            markersize=4,
+            markerfacecolor="white",
+        )
+    if any((curve["predictor"] != "network").any() for curve in curves.values()):
+        ax.plot(
+            [],
+            [],
+            color=GREY,
+            linestyle="none",
+            marker="o",
+            markersize=4,
+            markerfacecolor="white",
+            label="open: ridge regression",
         )
     ax.axvline(chosen, color=GREY, linestyle="--", linewidth=1, zorder=0)
     ax.annotate(

@@ -23,38 +23,43 @@ def stepwise_order(
     labels: Sequence[NDArray[Any]],
     n_steps: int,
     *,
-    ridge: float = 0.01,
+    ridge: float = 0.1,
     class_weight_power: float = 0.5,
     required: NDArray[np.bool_] | None = None,
     weights: NDArray[np.float64] | None = None,
 ) -> NDArray[np.intp]:
-    r"""Order genes by forward stepwise discriminant analysis, summed over tasks.
+    r"""Order genes by forward stepwise discriminant analysis, pair of classes by pair.
 
-    Each step adds the gene j that maximises
+    Each step adds the gene that lowers most, summed over tasks, the mean over pairs of classes of
+    Wilks' lambda of the pair,
 
     .. math::
 
-        \sum_t \log \frac{T^{(t)}_{jj \cdot S}}{W^{(t)}_{jj \cdot S}},
+        \frac{1}{|\mathrm{pairs}|} \sum_{a < b} \frac{1}{1 + \Delta^2_{ab}(S) / 4}, \qquad
+        \Delta^2_{ab}(S) = (\mu_a - \mu_b)_S^\top W_{SS}^{-1} (\mu_a - \mu_b)_S,
 
-    the drop of the log of Wilks' lambda, where T and W are the total covariance and the covariance
-    within the classes of task t, given the genes S that are already in. For a continuous task, W
-    is the covariance that a regression on the target leaves. The criterion is that of classical
-    stepwise discriminant analysis (Jennrich 1977), with cells weighted so that rare classes count,
-    on the scale of correlations.
+    where S are the genes that are in, :math:`\mu` the means of the classes, W the covariance
+    within classes, and :math:`\Delta_{ab}` the Mahalanobis distance. With the gene j, the squared
+    distance grows by the squared difference of the means of j given S, over its variance given S.
+    Wilks' lambda over all classes at once, the criterion of classical stepwise discriminant
+    analysis (Jennrich 1977), goes on rewarding the distance of pairs that are far apart; the mean
+    over pairs turns to those that are still confused. A continuous target counts as one pair: the
+    points one standard deviation below and above its mean, whose lambda is
+    :math:`1 - R^2` of the regression of the target on S.
 
     Parameters
     ----------
     values
-        Shape ``(n_obs, n_vars)``: expression, each gene of about unit variance.
+        Shape ``(n_obs, n_vars)``: expression. Genes are brought to unit variance.
     labels
         One array of shape ``(n_obs,)`` for each task: integer codes with -1 for missing, or floats
         with NaN for missing.
     n_steps
         Number of genes to order; at most ``n_vars``.
     ridge
-        Added to the unit variances, so that near copies of a selected gene bring nothing.
+        Added to the unit variances, so that near copies of a selected gene bring little.
     class_weight_power
-        A cell of a class of n cells weighs ``n ** -class_weight_power``.
+        A cell of a class of n cells weighs ``n ** -class_weight_power`` in W.
     required
         Mask of shape ``(n_vars,)``: genes that come before all others.
     weights
@@ -66,64 +71,80 @@ def stepwise_order(
     """
     n_vars = values.shape[1]
     n_steps = min(n_steps, n_vars)
-    conditioned = [
-        _Conditioned(covariance, n_steps)
+    tasks = [
+        _Pairs(*_moments(values, task_labels, ridge, class_weight_power), n_steps)
         for task_labels in labels
-        for covariance in _covariances(values, task_labels, ridge, class_weight_power)
     ]
     left = np.ones(n_vars, dtype=bool)
     first = np.zeros(n_vars, dtype=bool) if required is None else required.copy()
     order = np.empty(n_steps, dtype=np.intp)
+    confusion = float(len(tasks))  # without a gene, every lambda is 1
     for step in range(n_steps):
-        gain = np.zeros(n_vars)
-        for total, within in zip(conditioned[::2], conditioned[1::2], strict=True):
-            gain += np.log(total.variances()) - np.log(within.variances())
+        left_over = np.sum([task.confusion() for task in tasks], axis=0)
+        gain = confusion - left_over
         if weights is not None:
-            gain *= weights
+            gain = gain * weights
         eligible = left & first if (left & first).any() else left
         j = int(np.where(eligible, gain, -np.inf).argmax())
+        confusion = float(left_over[j])
         order[step] = j
         left[j] = False
-        for covariance in conditioned:
-            covariance.add(j)
+        for task in tasks:
+            task.add(j)
     return order
 
 
-class _Conditioned:
-    """A covariance given the variables that were added, by a Cholesky factorisation on the way.
+class _Pairs:
+    """Distances of classes, by a Cholesky factorisation of W on the way.
 
     Parameters
     ----------
-    covariance
-        Shape ``(n_vars, n_vars)``.
+    means
+        Of the classes, shape ``(n_classes, n_vars)``.
+    within
+        Covariance W within the classes, shape ``(n_vars, n_vars)``.
     n_steps
-        Number of variables that will be added.
+        Number of genes that will be added.
     """
 
-    def __init__(self, covariance: NDArray[np.float64], n_steps: int) -> None:
-        self._covariance = covariance
-        self._factor = np.empty((len(covariance), n_steps))
+    def __init__(
+        self, means: NDArray[np.float64], within: NDArray[np.float64], n_steps: int
+    ) -> None:
+        self._means = means
+        self._within = within
+        self._variances = np.diagonal(within).copy()
+        self._factor = np.empty((len(within), n_steps))
         self._n_added = 0
-        self._diagonal = np.diagonal(covariance).copy()
+        self._distances = np.zeros((len(means), len(means)))
 
-    def variances(self) -> NDArray[np.float64]:
-        """Return the conditional variances, positive, of shape ``(n_vars,)``."""
-        return np.maximum(self._diagonal, _TINY)
+    def confusion(self) -> NDArray[np.float64]:
+        """Return the mean lambda of the pairs with each gene added, shape ``(n_vars,)``."""
+        means = self._means / np.sqrt(np.maximum(self._variances, _TINY))
+        total = np.zeros(means.shape[1])
+        for a in range(1, len(means)):  # one class at a time: all pairs may be too many to hold
+            squares = (means[:a] - means[a]) ** 2 + self._distances[a, :a, None]
+            total += (1 / (1 + squares / 4)).sum(axis=0)
+        n_pairs = len(means) * (len(means) - 1) / 2
+        return total / max(n_pairs, 1)
 
     def add(self, j: int) -> None:
-        """Condition on the j-th variable."""
+        """Condition on the j-th gene."""
         known = self._factor[:, : self._n_added]
-        column = self._covariance[:, j] - known @ known[j]
-        column /= np.sqrt(max(column[j], _TINY))
+        column = self._within[:, j] - known @ known[j]
+        scale = np.sqrt(max(column[j], _TINY))
+        column /= scale
+        scores = self._means[:, j] / scale
+        self._distances += (scores[:, None] - scores) ** 2
+        self._means = self._means - np.outer(scores, column)
         self._factor[:, self._n_added] = column
         self._n_added += 1
-        self._diagonal -= column**2
+        self._variances -= column**2
 
 
-def _covariances(
+def _moments(
     values: NDArray[np.float32], labels: NDArray[Any], ridge: float, class_weight_power: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Total and within-class correlation, shape ``(n_vars, n_vars)``, over the observed cells."""
+    """Class means, and covariance within, on the scale of correlations, over observed cells."""
     seen = observed(labels)
     if is_continuous(labels):
         explained = standardized_target(labels)[:, None]
@@ -135,15 +156,16 @@ def _covariances(
         explained = (codes[:, None] == np.arange(len(classes))).astype(np.float64)
     roots = np.sqrt(weights)[:, None]
     x = values[seen]
-    x = (x - weights @ x) * roots
-    x = x.astype(np.float32)
-    total = (x.T @ x).astype(np.float64)
+    x = ((x - weights @ x) * roots).astype(np.float32)
+    within = (x.T @ x).astype(np.float64)
     # An orthonormal basis of what the labels explain; its projection is the covariance between.
     basis = explained * roots
-    basis /= np.maximum(np.linalg.norm(basis, axis=0), np.finfo(np.float64).tiny)
-    between = (basis.astype(np.float32).T @ x).astype(np.float64)
-    scale = np.sqrt(np.diagonal(total)) + 1e-8
-    total /= np.outer(scale, scale)
+    lengths = np.maximum(np.linalg.norm(basis, axis=0), np.finfo(np.float64).tiny)
+    between = ((basis / lengths).astype(np.float32).T @ x).astype(np.float64)
+    scale = np.sqrt(np.diagonal(within)) + 1e-8
+    within /= np.outer(scale, scale)
     between /= scale
-    total[np.diag_indices_from(total)] += ridge
-    return total, total - between.T @ between
+    within -= between.T @ between
+    within[np.diag_indices_from(within)] += ridge
+    means = np.vstack([-between, between]) if is_continuous(labels) else between / lengths[:, None]
+    return means, within

@@ -62,12 +62,12 @@ def train_on_groups(train: Callable[..., YOTO], group_key: str) -> YOTO | None:
     Parameters
     ----------
     train
-        Trains a model, given its `split_key`.
+        Trains a model, given its `split_key` and `refit`.
     group_key
         Column of the groups.
     """
     try:
-        return train(split_key=group_key)
+        return train(split_key=group_key, refit=False)  # only its scores are of use
     except ValueError as error:
         logger.warning(
             "No scores on groups of group_key=%r beside those on cells: %s", group_key, error
@@ -102,8 +102,3 @@ def with_group_scores(model: YOTO, group_model: YOTO) -> pd.DataFrame:
         ),
     )
     return metrics
-
-
-def held_out_table(model: YOTO) -> pd.DataFrame:
-    """Return what a model, just trained, predicts for its held-out cells, by obs name."""
-    return model.predict(model.adata[model.validation_indices].copy())

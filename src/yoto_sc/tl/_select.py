@@ -30,7 +30,6 @@ from yoto_sc._requirements import Requirements, excluded_genes
 from yoto_sc._tasks import tasks_from_obs
 from yoto_sc.tl._groups import (
     find_group_key,
-    held_out_table,
     train_on_groups,
     with_group_scores,
 )
@@ -326,10 +325,10 @@ def select(
             if value is not None and not (isinstance(value, list) and not value)
         },
     )
-    adata.uns[keys.uns]["held_out"] = held_out_table(model)
+    adata.uns[keys.uns]["held_out"] = model.held_out
     if group_model is not None:
         adata.uns[keys.uns]["metrics"] = with_group_scores(model, group_model)
-        adata.uns[keys.uns]["group_held_out"] = held_out_table(group_model)
+        adata.uns[keys.uns]["group_held_out"] = group_model.held_out
     write_predictions(adata, keys, model, model.adata)
     return adata if copy else None
 
@@ -390,6 +389,7 @@ def _trained_model(
     setup: dict[str, Any],
     init: dict[str, Any],
     train: dict[str, Any],
+    **more: Any,
 ) -> YOTO:
     """Train a model on what `adata` holds."""
     from yoto_sc.model import YOTO  # scvi-tools takes seconds to import; errors should not wait
@@ -398,7 +398,7 @@ def _trained_model(
     YOTO.setup_anndata(adata, split_key=split_key, **setup)
     model = YOTO(adata, **init)
     model.deregister_manager(adata)  # or scvi-tools would keep the data alive
-    model.train(**train)
+    model.train(**{**train, **more})
     return model
 
 
