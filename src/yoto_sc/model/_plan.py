@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _WARMUP_STEPS = 20
 """Steps over which the learning rate of the weights rises to its value."""
-_MAX_SCORE_LR, _SCORE_LR_SLOPE = 5e-3, 1.2e-5
+_MAX_SCORE_LR, _SCORE_LR_SLOPE = 5e-3, 3e-6
 _DECAYED = (".weight", ".presence", ".skip")
 """Parameters that multiply expression or the representation, and so get weight decay."""
 
@@ -60,7 +60,7 @@ class SelectionTrainingPlan(LightningModule):
         Of the weights (AdamW).
     score_lr
         Learning rate of the scores (Adam); `None`: the more cells for each gene of the panel, the
-        faster, ``min(5e-3, 1.2e-5 * n_train / n_genes)``.
+        faster, ``min(5e-3, 3e-6 * n_train / n_genes)``.
     selection_network
         What selects: the heads' linear models, which overfit less and train in less time, or
         the whole network, as in the YOTO paper. After linear models, the whole network starts
