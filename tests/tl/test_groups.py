@@ -94,9 +94,12 @@ def test_panel_and_predictions_are_those_without(
     assert "group_key" not in selected.uns["yoto"]["params"]
 
 
-def test_held_out_predictions_are_those_in_obs(grouped: AnnData) -> None:
-    held_out = grouped.uns["yoto"]["held_out"]
-    obs = grouped.obs.loc[held_out.index]
+def test_held_out_predictions_are_in_obs_without_refit(
+    adata: AnnData, select: Callable[..., Any]
+) -> None:
+    select(adata, train_kwargs={"refit": False})
+    held_out = adata.uns["yoto"]["held_out"]
+    obs = adata.obs.loc[held_out.index]
     assert list(held_out.columns) == ["task_0", "task_1", "score_0"]
     assert list(held_out["task_0"]) == list(obs["yoto_task_0"])
     np.testing.assert_allclose(held_out["score_0"], obs["yoto_score_0"], rtol=1e-5)

@@ -516,8 +516,7 @@ def test_confidence_is_the_probability_of_the_predicted_class(
     np.testing.assert_array_equal(selected.obsm["X_yoto"], model.get_latent_representation())
 
 
-def test_metrics_equal_those_of_sklearn(adata: AnnData, train: Callable[..., Any]) -> None:
-    model = train(adata)
+def test_metrics_equal_those_of_sklearn(adata: AnnData, model: Any) -> None:
     held_out = model.validation_indices
     assert len(held_out) >= 10
     obs = adata.obs.iloc[held_out]

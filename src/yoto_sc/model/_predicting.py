@@ -240,10 +240,7 @@ def _report_missing(
             for row in selection.scores_without(absent).dropna().itertuples()
         ]
         if expected:
-            costs = (
-                "By what each costs alone on cells held out in training, expect "
-                f"{'; '.join(expected)}."
-            )
+            costs = f"By what each of them alone costs, expect {'; '.join(expected)}."
     logger.warning(
         "adata lacks %d of the %d genes that the model reads: %s. They are taken as unmeasured. "
         "%s",
