@@ -90,9 +90,11 @@ def select(
     """Select the genes to measure, and learn to predict from them, in one training.
 
     One panel serves all tasks at once. Labels may be missing anywhere: a cell without a label
-    contributes nothing to that task. The genes are selected on training cells, and every score
-    is taken on cells that were held out. The idea is that of YOTO (Chopard et al., TMLR 2026,
-    arXiv:2512.17678); the documentation's method page tells what differs.
+    contributes nothing to that task. Every score is taken on cells that were held out from a
+    training. That training is then repeated on all cells, with the same seed: panel, model and
+    predictions come from this last one, so that no cell is wasted
+    (``train_kwargs={"refit": False}`` leaves it out). The idea is that of YOTO (Chopard et al.,
+    TMLR 2026, arXiv:2512.17678); the documentation's method page tells what differs.
 
     Parameters
     ----------
@@ -195,9 +197,9 @@ def select(
     adata.uns["yoto"] : dict
         ``params``; tables ``tasks``, ``metrics`` (held-out scores), ``path`` (held-out score of
         each task along panel sizes), ``history``, ``confusion`` (held-out cells by class),
-        ``attribution`` (the task and class that each gene serves most), ``without`` (held-out
-        score of each task with one gene unmeasured) and ``held_out`` (the predictions that were
-        scored, by obs name). With `group_key`, ``metrics`` has the scores on held-out groups in
+        ``attribution`` (the task and class that each gene serves most), ``without`` (by how much
+        each score falls with one gene unmeasured) and ``held_out`` (the predictions that were
+        scored, by obs name; those in ``obs`` are of a model that knows these cells). With `group_key`, ``metrics`` has the scores on held-out groups in
         columns ``group_<score>``, and in ``group_difference`` how far macro-F1 or R² is from that
         on cells; ``group_held_out`` holds the predictions behind them.
 
