@@ -33,6 +33,8 @@ _STYLES = {
     "activesvc": ("#009E73", "4", ":"),
 }
 _COLUMNS = 4
+_LOW = ("highly_variable", "random")
+"""Far below all others; with the whole of their lines, the others could not be told apart."""
 
 
 def draw(summary: pd.DataFrame, path: Path) -> None:
@@ -55,6 +57,9 @@ def draw(summary: pd.DataFrame, path: Path) -> None:
             if method in own.index.get_level_values("method"):
                 values = own.loc[method].sort_index()
                 handles[method] = _line(ax, values, method, style)
+        others = own[~own.index.isin(_LOW, level="method")]
+        margin = 0.06 * (own.max() - others.min())
+        ax.set_ylim(others.min() - margin, own.max() + margin)
         ax.set_title(f"{question[0]}: {question[1]}", fontsize=10)
         ax.set_xscale("log", base=2)
         sizes = np.unique(own.index.get_level_values("size"))
