@@ -9,7 +9,7 @@ from methods import COMPETITORS
 
 from bench import compare
 from bench.compare import CLEAR
-from bench.names import METHOD_NAMES, OURS, SETTING_NAMES
+from bench.names import METHOD_NAMES, OURS, SETTING_NAMES, SHORT_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,8 @@ Made by `benchmarks/report.py` from `benchmarks/results/results.csv`; `benchmark
 how to run it again, and what is not measured. Panels are selected on training cells, and scored on
 held-out cells. Unless it says "built in", the score is that of a logistic regression (of ridge
 regression, for a number) trained on the panel's genes, the same for every method: macro-F1 (R²).
-Several questions of one panel count by the mean of their scores.
+Several questions of one panel count by the mean of their scores; methods that know only one
+contribute their lists of genes in turn.
 
 :::{important}
 These are also the data sets that the defaults of `yoto_sc` were chosen on, in part by splits like
@@ -65,6 +66,9 @@ def _comparison(results: pd.DataFrame) -> Iterator[str]:
     averages, panels = compare.means(table)
     built = compare.by_method(results, compare.BUILTIN).reindex(panels).dropna(axis=1)
     rows = _score_rows(averages, built.groupby(level="size").mean().T)
+    if OURS[0] in averages.index and len(others := averages.drop(list(OURS), errors="ignore")):
+        gaps = averages.loc[OURS[0]] - others.max()
+        rows["yoto_sc, less the best other"] = [f"{gap:+.3f}" for gap in gaps]
     datasets = ", ".join(panels.unique("dataset"))
     yield (
         f"Mean over data sets ({datasets}) and splits, {len(panels) // len(averages.columns)} "
@@ -91,7 +95,7 @@ def _best_table(best: pd.DataFrame) -> str:
     """Show the best other method and our difference to it, data sets by sizes."""
     texts = [
         f"{'**' if row.gap < -CLEAR else ''}{row.gap:+.3f}{'**' if row.gap < -CLEAR else ''} "
-        f"{METHOD_NAMES[row.rival]}"
+        f"{SHORT_NAMES[row.rival]}"
         for row in best.itertuples()
     ]
     table = best.assign(text=texts).pivot_table(
@@ -154,11 +158,11 @@ def _competitors(results: pd.DataFrame) -> Iterator[str]:
         yield "There are no results yet.\n"
         return
     yield (
-        "On the same splits, mean over them. Seconds are CPU seconds on one thread, at the same "
-        "time of a busy machine or another; MB is what the selection needs on top of the data. "
-        "Competitors that rank were run once for all sizes, and each size is charged with that "
-        "run. Fewer genes than asked for are what the method returned. Where we are behind is "
-        "bold.\n"
+        "Each beside `yoto_sc` on the same splits, mean over them; **bold** where we are behind. "
+        "Seconds are CPU seconds of the selection on one thread, MB is what it needs beside the "
+        "data. Preparing the data is not charged to the others. Those that rank (LassoNet, "
+        "NS-Forest, ActiveSVC) may have been run once for several sizes, and each size is charged "
+        "with that run. A method that returns fewer genes than asked for is judged by those.\n"
     )
     rows = {}
     for row in table.to_dict("records"):
