@@ -53,7 +53,7 @@ def page(results: pd.DataFrame, summary: pd.DataFrame) -> str:
         for kind, rows in (("one question", own[~several]), ("several questions", own[several])):
             if len(rows):
                 parts += [f"## {SETTING_NAMES[setting]}: {kind}\n", *_comparison(rows)]
-    parts += ["## The built-in prediction\n", *_builtin_words(results)]
+    parts += ["## The built-in prediction\n", *_builtin(results)]
     parts += ["## Competitors\n", *_competitors(results), *_failures(results)]
     parts += ["## Cost of a selection\n", _cost_table(summary)]
     parts += ["## Every data set\n", *_details(summary)]
@@ -117,7 +117,7 @@ def _against_each(table: pd.DataFrame) -> str:
     return _markdown(["other method", "ahead", "level", "behind", "mean difference"], rows)
 
 
-def _builtin_words(results: pd.DataFrame) -> Iterator[str]:
+def _builtin(results: pd.DataFrame) -> Iterator[str]:
     """Compare the prediction that needs no retraining to the retrained one."""
     ours = results[results["method"] == OURS[0]]
     table = ours.pivot_table(
