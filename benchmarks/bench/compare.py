@@ -27,6 +27,12 @@ def by_method(results: pd.DataFrame, scores: Iterable[str] = RETRAINED) -> pd.Da
     return rows.pivot_table(index=_CELL, columns="method", values="value", aggfunc="mean")
 
 
+def all_splits(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of methods that were run on as many splits as any: splits differ."""
+    keys = [*_CELL[:-1], "task", "score"]
+    return summary[summary["n_splits"] == summary.groupby(keys)["n_splits"].transform("max")]
+
+
 def means(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Index]:
     """Average over data sets and splits, for the methods that have every panel of the first.
 

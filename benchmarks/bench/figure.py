@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 
+from bench.compare import all_splits
 from bench.names import METHOD_NAMES
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ _STYLES = {
     "highly_variable": ("#6B6B6B", ">", "--"),
     "random": ("#6B6B6B", ".", ":"),
     "spapros": ("#000000", "*", "-"),
-    "markermap": ("#000000", "1", "--"),
-    "lassonet": ("#000000", "2", ":"),
-    "nsforest": ("#000000", "3", "-."),
-    "activesvc": ("#009E73", "4", ":"),
+    "markermap": ("#000000", "d", "--"),
+    "lassonet": ("#000000", "p", ":"),
+    "nsforest": ("#000000", "h", "-."),
+    "activesvc": ("#E69F00", "H", ":"),
 }
 _COLUMNS = 4
 _LOW = ("highly_variable", "random")
@@ -39,6 +40,7 @@ _LOW = ("highly_variable", "random")
 
 def draw(summary: pd.DataFrame, path: Path) -> None:
     """Draw the setting in which cells are held out; of several tasks, their mean."""
+    summary = all_splits(summary)
     rows = summary[(summary["score"] == "logistic_macro_f1") & (summary["setting"] == "cells")]
     several = rows.groupby("dataset")["tasks"].transform(
         lambda t: not (~t.str.contains(r"\+")).any()
