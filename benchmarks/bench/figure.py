@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 
+from bench.compare import all_splits
 from bench.names import METHOD_NAMES
 
 if TYPE_CHECKING:
@@ -27,16 +28,19 @@ _STYLES = {
     "highly_variable": ("#6B6B6B", ">", "--"),
     "random": ("#6B6B6B", ".", ":"),
     "spapros": ("#000000", "*", "-"),
-    "markermap": ("#000000", "1", "--"),
-    "lassonet": ("#000000", "2", ":"),
-    "nsforest": ("#000000", "3", "-."),
-    "activesvc": ("#009E73", "4", ":"),
+    "markermap": ("#000000", "d", "--"),
+    "lassonet": ("#000000", "p", ":"),
+    "nsforest": ("#000000", "h", "-."),
+    "activesvc": ("#E69F00", "H", ":"),
 }
 _COLUMNS = 4
+_LOW = ("highly_variable", "random")
+"""Far below all others; with the whole of their lines, the others could not be told apart."""
 
 
 def draw(summary: pd.DataFrame, path: Path) -> None:
     """Draw the setting in which cells are held out; of several tasks, their mean."""
+    summary = all_splits(summary)
     rows = summary[(summary["score"] == "logistic_macro_f1") & (summary["setting"] == "cells")]
     several = rows.groupby("dataset")["tasks"].transform(
         lambda t: not (~t.str.contains(r"\+")).any()
@@ -55,6 +59,9 @@ def draw(summary: pd.DataFrame, path: Path) -> None:
             if method in own.index.get_level_values("method"):
                 values = own.loc[method].sort_index()
                 handles[method] = _line(ax, values, method, style)
+        others = own[~own.index.isin(_LOW, level="method")]
+        margin = 0.06 * (own.max() - others.min())
+        ax.set_ylim(others.min() - margin, own.max() + margin)
         ax.set_title(f"{question[0]}: {question[1]}", fontsize=10)
         ax.set_xscale("log", base=2)
         sizes = np.unique(own.index.get_level_values("size"))

@@ -17,6 +17,13 @@ METHOD_NAMES = {
     "nsforest": "NS-Forest",
     "activesvc": "ActiveSVC",
 }
+SHORT_NAMES = METHOD_NAMES | {
+    "stepwise": "stepwise",
+    "l1_logistic": "L1",
+    "wilcoxon": "Wilcoxon",
+    "t_test": "t-test",
+    "forest": "forest",
+}
 OURS = ("yoto", "yoto_prefix64", "yoto_published")
 SETTING_NAMES = {
     "cells": "A quarter of the cells held out",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _SMALLEST_PROBABILITY = 1e-6
 """Probabilities are clipped here, so that one confident error does not decide a log loss."""
+_N_BINS = 15
 
 
 def retrained_scores(training: Training, test: ad.AnnData, genes: Sequence[str]) -> list[Score]:
@@ -55,7 +56,7 @@ def retrained_scores(training: Training, test: ad.AnnData, genes: Sequence[str])
             p = model.predict_proba(x_test)
             found = classification_scores(test.obs[key], p, model.classes_)
             if name == "forest":  # the shares of votes are no calibrated probabilities
-                found.pop("log_loss")
+                del found["log_loss"], found["ece"]
             scores += [(key, f"{name}_{score}", value) for score, value in found.items()]
     for key in training.continuous:
         seen = training.adata.obs[key].notna().to_numpy()
@@ -83,7 +84,7 @@ def builtin_scores(
 def classification_scores(
     labels: pd.Series, probabilities: NDArray[np.floating], classes: NDArray[np.str_]
 ) -> dict[str, float]:
-    """Return macro-F1 over the classes present, and log loss.
+    """Return macro-F1 over the classes present, log loss and expected calibration error.
 
     Held-out cells without a label do not count, nor do those of a class without training cells
     (possible only where groups are held out).
@@ -98,7 +99,24 @@ def classification_scores(
             f1_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
         ),
         "log_loss": float(-np.log(own.clip(_SMALLEST_PROBABILITY, 1)).mean()),
+        "ece": expected_calibration_error(p.max(axis=1), predicted == truth),
     }
+
+
+def expected_calibration_error(
+    confidence: NDArray[np.floating], correct: NDArray[np.bool_]
+) -> float:
+    """Return how far the share of correct cells is from the mean confidence, in [0, 1].
+
+    Cells are binned by confidence, in 15 bins of equal width, each open on the left; bins count by
+    their cells (Guo et al. 2017).
+    """
+    bins = np.clip(np.ceil(confidence * _N_BINS).astype(int) - 1, 0, _N_BINS - 1)
+    gaps = [
+        np.sum(bins == b) * abs(correct[bins == b].mean() - confidence[bins == b].mean())
+        for b in np.unique(bins)
+    ]
+    return float(np.sum(gaps) / len(confidence))
 
 
 def regression_score(truth: pd.Series, predicted: NDArray[np.floating]) -> float:
