@@ -62,6 +62,13 @@ def test_sizes_are_plain_powers_of_two_and_the_panel_is_marked(adata):
     assert set(line.get_xdata()) == {32}
 
 
+def test_many_sizes_have_a_number_at_each_second_power(adata):
+    path = adata.uns["yoto"]["path"]
+    path.loc[path["n_genes"] == 765, "n_genes"] = 20_000
+    ticks = [label.get_text() for label in yt.pl.path(adata).get_xticklabels()]
+    assert ticks == [str(4**power) for power in range(8)]
+
+
 @pytest.mark.parametrize(
     ("tasks", "label"),
     [

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PREFERRED = ("macro_f1", "r2")
 """The metric to draw of a task that has several."""
+_MANY_POWERS = 10
+"""So many powers of two have no room for a number each."""
 LOWEST = -0.25
 """Where the axis ends if R² falls below; it has no lower bound."""
 
@@ -158,9 +160,10 @@ def _curve(scores: pd.DataFrame, task: str) -> pd.DataFrame:
 
 
 def _scale_sizes(ax: Axes, sizes: list[float]) -> None:
-    """Use a log2 axis with a plain number at each power of two, widely enough spaced."""
+    """Use a log2 axis with a plain number at each power of two, or every other one of many."""
     low, high = np.log2(min(sizes)), np.log2(max(sizes))
-    powers = np.arange(np.floor(low), np.ceil(high) + 1)
+    step = 1 if high - low < _MANY_POWERS else 2
+    powers = np.arange(np.floor(low), np.ceil(high) + 1, step)
     ticks = [2**power for power in powers if low <= power <= high] or [min(sizes)]
     ax.set_xscale("log", base=2)
     ax.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks], fontsize="small")
