@@ -74,6 +74,7 @@ def test_model_can_be_trained_again(
 ) -> None:
     tasks = {key: quick_arguments[key] for key in ("categorical_keys", "continuous_keys")}
     quick = {key: quick_arguments[key] for key in ("max_steps", "accelerator", "progress_bar")}
+    quick["refit"] = False  # as the model of the fixture
     yt.model.YOTO.setup_anndata(adata, **tasks)
     again = yt.model.YOTO(adata, n_genes=6, **quick_arguments["model_kwargs"])
     with pytest.raises(KeyboardInterrupt):
