@@ -199,9 +199,10 @@ def select(
         each task along panel sizes), ``history``, ``confusion`` (held-out cells by class),
         ``attribution`` (the task and class that each gene serves most), ``without`` (by how much
         each score falls with one gene unmeasured) and ``held_out`` (the predictions that were
-        scored, by obs name; those in ``obs`` are of a model that knows these cells). With `group_key`, ``metrics`` has the scores on held-out groups in
-        columns ``group_<score>``, and in ``group_difference`` how far macro-F1 or R² is from that
-        on cells; ``group_held_out`` holds the predictions behind them.
+        scored, by obs name; those in ``obs`` are of a model that knows these cells). With
+        `group_key`, ``metrics`` has the scores on held-out groups in columns ``group_<score>``,
+        and in ``group_difference`` how far macro-F1 or R² is from that on cells;
+        ``group_held_out`` holds the predictions behind them.
 
     Raises
     ------
