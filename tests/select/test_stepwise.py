@@ -72,8 +72,9 @@ def lambdas(values, labels, genes, ridge, class_weight_power):
 
 
 def confusion(values, labels, genes, **options):
-    """Sum over tasks of the mean over pairs of Wilks' lambda; the smaller, the better."""
-    return sum(np.mean(lambdas(values, task, list(genes), **options)) for task in labels)
+    """Sum over tasks of the root of the pairs' mean lambda; the smaller, the better."""
+    means = [np.mean(lambdas(values, task, list(genes), **options)) for task in labels]
+    return sum(np.sqrt(means))
 
 
 def assert_greedy(order, values, labels, required=(), tolerance=1e-4, **options):

@@ -30,8 +30,8 @@ def stepwise_order(
 ) -> NDArray[np.intp]:
     r"""Order genes by forward stepwise discriminant analysis, pair of classes by pair.
 
-    Each step adds the gene that lowers most, summed over tasks, the mean over pairs of classes of
-    Wilks' lambda of the pair,
+    Each step adds the gene that lowers most, summed over tasks, the square root of the mean over
+    pairs of classes of Wilks' lambda of the pair,
 
     .. math::
 
@@ -45,7 +45,8 @@ def stepwise_order(
     analysis (Jennrich 1977), goes on rewarding the distance of pairs that are far apart; the mean
     over pairs turns to those that are still confused. A continuous target counts as one pair: the
     points one standard deviation below and above its mean, whose lambda is
-    :math:`1 - R^2` of the regression of the target on S.
+    :math:`1 - R^2` of the regression of the target on S. The root keeps a task with few pairs that
+    are hard to tell, whose mean lambda is soon small, from being drowned by the others.
 
     Parameters
     ----------
@@ -78,15 +79,15 @@ def stepwise_order(
     left = np.ones(n_vars, dtype=bool)
     first = np.zeros(n_vars, dtype=bool) if required is None else required.copy()
     order = np.empty(n_steps, dtype=np.intp)
-    confusion = float(len(tasks))  # without a gene, every lambda is 1
+    confusion = np.ones((len(tasks), 1))  # without a gene, every lambda is 1
     for step in range(n_steps):
-        left_over = np.sum([task.confusion() for task in tasks], axis=0)
-        gain = confusion - left_over
+        left_over = np.array([task.confusion() for task in tasks])
+        gain = (np.sqrt(confusion) - np.sqrt(left_over)).sum(axis=0)
         if weights is not None:
             gain = gain * weights
         eligible = left & first if (left & first).any() else left
         j = int(np.where(eligible, gain, -np.inf).argmax())
-        confusion = float(left_over[j])
+        confusion = left_over[:, [j]]
         order[step] = j
         left[j] = False
         for task in tasks:
