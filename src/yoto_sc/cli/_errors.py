@@ -1,0 +1,26 @@
+"""Errors as one line: what was wrong with the words or the files of the user."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import click
+
+
+def is_a_check(error: Exception) -> bool:
+    """Whether this package refused its input, rather than failed in the middle of its work."""
+    frames = traceback.extract_tb(error.__traceback__)
+    is_ours = Path(frames[-1].filename).is_relative_to(Path(__file__).parent.parent)
+    return is_ours and isinstance(error, KeyError | OSError | TypeError | ValueError)
+
+
+def one_line(error: Exception) -> str:
+    """Return the message of an error, folded into one line."""
+    if isinstance(error, click.ClickException):
+        message = error.format_message()
+    elif isinstance(error, KeyError):
+        message = str(error.args[0])  # str() would add quotes
+    else:
+        message = str(error)
+    return " ".join(message.split())

@@ -1,0 +1,152 @@
+"""Reading the input, and writing results that appear when all is done."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from yoto_sc.cli._errors import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from anndata import AnnData
+
+MODEL = "model"
+TABLES = ("metrics", "path")
+PLOTS = ("selected_genes", "path", "training", "confusion", "dotplot")
+RESULTS = (
+    "panel.csv",
+    "selected.h5ad",
+    MODEL,
+    *(f"{name}.csv" for name in TABLES),
+    *(f"{name}.png" for name in PLOTS),
+)
+"""Everything that a selection may write to its directory."""
+
+
+def genes_in(path: Path) -> list[str]:
+    """Read the genes of a list or of a ``panel.csv``."""
+    from yoto_sc import Panel
+
+    try:
+        return Panel.from_csv(path).genes
+    except (KeyError, OSError, ValueError) as error:
+        raise click.BadParameter(f"{path} is no list of genes: {one_line(error)}") from error
+
+
+def read(path: Path) -> AnnData:
+    """Read an h5ad file or a zarr directory."""
+    import anndata
+
+    try:
+        return anndata.read_zarr(path) if path.is_dir() else anndata.read_h5ad(path)
+    except Exception as error:  # whatever a reader stumbles on, the file is the cause
+        raise click.BadParameter(
+            f"{path} cannot be read as h5ad or zarr: {one_line(error)}", param_hint="'INPUT'"
+        ) from error
+
+
+def check_new_directory(out: Path, overwrite: bool) -> None:
+    """Refuse a directory that cannot be made, or holds what may not be replaced."""
+    if out.exists() and not out.is_dir():
+        raise click.BadParameter(f"{out} is a file. Name a directory.", param_hint="'--out'")
+    if out.is_dir() and any(out.iterdir()):
+        if not overwrite:
+            raise click.BadParameter(
+                f"{out} is not empty. Name a new directory, or add --overwrite.",
+                param_hint="'--out'",
+            )
+        if (out / MODEL).exists() and not (out / MODEL / "model.json").is_file():
+            raise click.BadParameter(
+                f"{out / MODEL} is no earlier result, and is not replaced. Name another "
+                "directory.",
+                param_hint="'--out'",
+            )
+    _check_writable(out)
+
+
+def check_new_file(out: Path, overwrite: bool, suffixes: Sequence[str]) -> None:
+    """Refuse a file that cannot be made, may not be replaced, or has another suffix."""
+    if out.suffix not in suffixes:
+        raise click.BadParameter(
+            f"{out} must end in {' or '.join(suffixes)}.", param_hint="'--out'"
+        )
+    if out.is_dir() or (out.exists() and not overwrite):
+        raise click.BadParameter(
+            f"{out} exists. Name a new file, or add --overwrite.", param_hint="'--out'"
+        )
+    _check_writable(out)
+
+
+def _check_writable(out: Path) -> None:
+    parent = _existing(out if out.is_dir() else out.absolute().parent)
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise click.BadParameter(
+            f"{out} cannot be made: {parent} cannot be written to.", param_hint="'--out'"
+        )
+
+
+def _existing(directory: Path) -> Path:
+    """Return the directory, or the closest one above that exists."""
+    directory = directory.absolute()
+    return next(path for path in (directory, *directory.parents) if path.exists())
+
+
+@contextlib.contextmanager
+def staged(directory: Path, replaces: Iterable[str] = ()) -> Iterator[Path]:
+    """Yield an empty place to write to; its files move to `directory` if all goes well.
+
+    The place is on the same disk, so that moving is renaming. What bears one of the names that
+    the result `replaces` is removed first.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix=".yoto-sc-", dir=_existing(directory)))
+    try:
+        yield scratch
+        directory.mkdir(parents=True, exist_ok=True)
+        for path in (directory / name for name in replaces):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        for path in scratch.iterdir():
+            path.replace(directory / path.name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_results(adata: AnnData, directory: Path, key: str = "yoto") -> None:
+    """Write what a selection found: panel, tables, plots and the annotated data.
+
+    Parameters
+    ----------
+    adata
+        Annotated data with the results of :func:`yoto_sc.tl.select`.
+    directory
+        Existing directory to write to.
+    key
+        The selection's ``key_added``.
+    """
+    from yoto_sc import Panel, pl
+
+    Panel.from_adata(adata, key).to_csv(directory / "panel.csv")
+    for name in TABLES:
+        adata.uns[key][name].to_csv(directory / f"{name}.csv")
+    axes = {
+        name: getattr(pl, name)(adata, key=key, show=False)
+        for name in ("selected_genes", "path", "training")
+    }
+    categorical = adata.uns[key]["params"].get("categorical_keys", [])
+    if len(categorical):
+        axes["confusion"] = pl.confusion(adata, categorical[0], key=key, show=False)
+        dotplot = pl.selected_genes_dotplot(adata, categorical[0], key=key, return_fig=True)
+        dotplot.savefig(directory / "dotplot.png", dpi=150, bbox_inches="tight")
+    for name, ax in axes.items():
+        ax.figure.savefig(directory / f"{name}.png", dpi=150, bbox_inches="tight")
+    adata.write_h5ad(directory / "selected.h5ad")

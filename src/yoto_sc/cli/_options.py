@@ -1,0 +1,195 @@
+"""How options are declared, and those that commands share."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from yoto_sc.cli._files import genes_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Command(click.Command):
+    """A command whose help has sections, and whose work leaves standard output alone."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, section by section."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and not isinstance(parameter, click.Argument):
+                sections.setdefault(getattr(parameter, "section", "Other"), []).append(record)
+        width = max(len(option) for records in sections.values() for option, _ in records)
+        for section, records in sections.items():
+            with formatter.section(section):
+                formatter.write_dl([(option.ljust(width), text) for option, text in records])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what libraries print goes where notes belong."""
+        logger = logging.getLogger("yoto_sc")
+        logger.handlers = [logging.StreamHandler()]
+        logger.setLevel(logging.WARNING if ctx.params["quiet"] else logging.INFO)
+        os.environ.setdefault("MPLBACKEND", "agg")  # pictures are written, never shown
+        with contextlib.redirect_stdout(sys.stderr), _sigterm_cleans_up():
+            return super().invoke(ctx)
+
+
+class _Option(click.Option):
+    """An option with its section in the help."""
+
+    def __init__(self, *args: Any, section: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.section = section
+
+
+def option(section: str, *names: str, **attributes: Any) -> Callable[[Any], Any]:
+    """Declare an option of a section of the help."""
+    return click.option(*names, cls=_Option, section=section, **attributes)
+
+
+def repeated(section: str, *names: str, **attributes: Any) -> Callable[[Any], Any]:
+    """Declare an option that may be given several times."""
+    return option(section, *names, multiple=True, **attributes)
+
+
+def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    """Take what the file says as defaults, so that the command line goes first."""
+    if path is None:
+        return
+    try:
+        config = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no TOML, or no text
+        raise click.BadParameter(f"{path} is no TOML file: {error}") from error
+    known = {p.name: p for p in ctx.command.params if p.name not in (parameter.name, "as_json")}
+    for name, value in config.items():
+        if name not in known:
+            close = get_close_matches(name, [str(n) for n in known], n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else f" Known are {sorted(known)}."
+            raise click.BadParameter(f"{path} has the unknown name {name!r}.{hint}")
+        several = known[name].multiple or known[name].nargs > 1
+        if isinstance(value, dict) or (isinstance(value, list) and not several):
+            raise click.BadParameter(f"{path} must give one value for {name!r}, not {value!r}.")
+        # As text, values pass the same checks as those of the command line.
+        values = value if isinstance(value, list) else [value]
+        config[name] = [str(v) for v in values] if several else str(value)
+    ctx.default_map = config
+
+
+@contextlib.contextmanager
+def _sigterm_cleans_up() -> Iterator[None]:
+    """Leave by an exception when a cluster ends the job, so that half-written files go."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Declare options that several commands share."""
+
+    def declare(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return declare
+
+
+def common(written: str) -> Callable[[Any], Any]:
+    """Declare the options that every command has; `written` says what `--out` is."""
+    return together(
+        option(
+            "Output",
+            "-o",
+            "--out",
+            type=click.Path(path_type=Path),
+            required=True,
+            help=f"{written} to write; it appears when all is done.",
+        ),
+        option("Output", "--overwrite", is_flag=True, help="Replace an earlier result."),
+        option(
+            "Output", "--json", "as_json", is_flag=True, help="Print one JSON object for machines."
+        ),
+        option("Output", "-q", "--quiet", is_flag=True, help="Show no progress and no notes."),
+    )
+
+
+class PanelSize(click.ParamType):
+    """A number of genes, or ``auto``."""
+
+    name = "n|auto"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the number, or the word."""
+        if value == "auto" or isinstance(value, int):
+            return value
+        if not value.isdecimal() or int(value) < 1:
+            self.fail(f"{value!r} is neither a whole number above 0 nor 'auto'.", param, ctx)
+        return int(value)
+
+
+def genes(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Put the genes of a file in the place of its name."""
+    if value is None or isinstance(value, str):
+        return genes_in(Path(value[1:])) if value and value[0] == "@" else value
+    return [gene for v in value for gene in (genes_in(Path(v[1:])) if v[:1] == "@" else [v])]
+
+
+def group_key(ctx: click.Context, parameter: click.Parameter, value: str) -> str | None:
+    return None if value == "none" else value
+
+
+input_ = click.argument("input", type=click.Path(exists=True, path_type=Path))
+layer = option(
+    "Genes", "--layer", metavar="LAYER", help="Layer with the expression, in place of X."
+)
+config = option(
+    "Other",
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=_read_config,
+    help="TOML file with values for these options, under their names in Python, such as "
+    "categorical_keys. The command line goes first.",
+)
+tasks = together(
+    repeated(
+        "Tasks",
+        "--categorical-key",
+        "categorical_keys",
+        metavar="COLUMN",
+        help="Column of obs with classes; repeatable.",
+    ),
+    repeated(
+        "Tasks",
+        "--continuous-key",
+        "continuous_keys",
+        metavar="COLUMN",
+        help="Column of obs with numbers; repeatable.",
+    ),
+    repeated(
+        "Tasks",
+        "--unlabeled",
+        metavar="CATEGORY",
+        help='Category that stands for "no label"; repeatable.',
+    ),
+    option(
+        "Tasks",
+        "--split-key",
+        metavar="COLUMN",
+        help="Column of obs whose groups are held out whole.",
+    ),
+)
