@@ -241,7 +241,7 @@ def _report_missing(
         ]
         if expected:
             costs = (
-                "By what each costs alone on cells held out in training, expect "
+                "By the sum of what each costs alone, expect roughly "
                 f"{'; '.join(expected)}."
             )
     logger.warning(
