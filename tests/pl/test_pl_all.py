@@ -161,6 +161,26 @@ def test_given_axes_may_be_in_a_subfigure(name, adata):
     call(name, adata, ax=Figure(layout="constrained").subfigures().subplots())
 
 
+@pytest.mark.parametrize("name", OWN)
+def test_lines_of_a_grid_are_the_plots_own(name, adata):
+    grids = []
+    for everywhere in (False, True):
+        with mpl.rc_context({"axes.grid": everywhere, "axes.grid.which": "both"}):
+            figure = call(name, adata).figure
+        figure.draw_without_rendering()
+        grids.append([line.get_visible() for ax in figure.axes for line in grid_of(ax)])
+    assert grids[0] == grids[1]
+
+
+def grid_of(ax: Axes) -> list[Any]:
+    ticks = [
+        tick
+        for axis in (ax.xaxis, ax.yaxis)
+        for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+    ]
+    return [tick.gridline for tick in ticks]
+
+
 def test_import_draws_nothing_and_needs_no_torch():
     code = (
         "import sys, yoto_sc.pl; "

@@ -55,7 +55,7 @@ def test_no_word_of_ridge_regression_without_it(adata):
 def test_sizes_are_plain_powers_of_two_and_the_panel_is_marked(adata):
     ax = yt.pl.path(adata)
     ticks = [label.get_text() for label in ax.get_xticklabels()]
-    assert ticks == [str(2**power) for power in range(10)]
+    assert ticks == ["1", "4", "16", "64", "256"]
     assert ax.get_xscale() == "log"
     assert [text.get_text() for text in ax.texts] == ["panel: 32"]
     (line,) = [line for line in ax.lines if line.get_linestyle() == "--"]
@@ -85,7 +85,7 @@ def test_very_negative_scores_are_cut_off_and_that_is_said(adata):
     ax = yt.pl.path(adata)
     assert adata.uns["yoto"]["path"]["score"].min() < -0.25
     assert ax.get_ylim()[0] == -0.25
-    assert ax.get_xlabel() == "panel size (genes); scores below \N{MINUS SIGN}0.25 are not shown"
+    assert ax.get_xlabel() == "panel size (genes)\nScores below \N{MINUS SIGN}0.25 are not shown."
     ax = yt.pl.path(adata, tasks="phase")
     assert ax.get_ylim()[0] == 0
     assert ax.get_xlabel() == "panel size (genes)"

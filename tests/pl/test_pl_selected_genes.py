@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 import yoto_sc as yt
 
@@ -48,6 +50,15 @@ def test_colour_is_the_task_and_text_the_class(adata):
     ]
     written = {int(text.get_position()[1]): text.get_text() for text in ax.texts[:32]}
     assert [written[row] for row in range(32)] == list(attribution["category"])
+
+
+def test_words_do_not_overlap_in_large_print(adata):
+    with mpl.rc_context({"font.size": 20}):
+        ax = yt.pl.selected_genes(adata)
+        ax.figure.draw_without_rendering()
+        (heading,) = [text for text in ax.texts if text.get_text() == "class"]
+    (written,) = [text for text in ax.findobj(Text) if text.get_text() == "Panel of 32 genes"]
+    assert not written.get_window_extent().overlaps(heading.get_window_extent())
 
 
 @pytest.mark.parametrize(("n_genes", "n_columns"), [(1, 1), (8, 1), (64, 1), (65, 2), (200, 4)])

@@ -90,10 +90,11 @@ def attribute(
 ) -> pd.DataFrame:
     """Tell what each panel gene is for: where the loss rises most when it is left out.
 
-    The task is the one whose mean loss on held-out cells, relative to that of a constant guess,
-    rises most. If it is categorical, the class is the one that owes most to the gene: the rise of
-    the loss of its training cells is the largest share of its rises over all genes. (Classes that
-    are hard to tell lose most from any gene.) Rare classes have too few held-out cells to tell.
+    The task is the one whose mean loss, relative to that of a constant guess, rises most: on
+    held-out cells, or on training cells if the network learned from all. If it is categorical, the
+    class is the one that owes most to the gene: the rise of the loss of its training cells is the
+    largest share of its rises over all genes. (Classes that are hard to tell lose most from any
+    gene.) Rare classes have too few held-out cells to tell.
 
     Parameters
     ----------
@@ -143,7 +144,7 @@ def without_table(
     module
         The network, narrowed in rank order.
     held_out
-        Cells to judge on.
+        Cells to judge on; training cells, if the network learned from all.
     tasks
         The tasks.
     genes

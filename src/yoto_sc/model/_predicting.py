@@ -240,7 +240,7 @@ def _report_missing(
             for row in selection.scores_without(absent).dropna().itertuples()
         ]
         if expected:
-            costs = f"By what each of them alone costs, expect {'; '.join(expected)}."
+            costs = f"By the sum of what each costs alone, expect roughly {'; '.join(expected)}."
     logger.warning(
         "adata lacks %d of the %d genes that the model reads: %s. They are taken as unmeasured. "
         "%s",

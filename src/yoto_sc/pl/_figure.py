@@ -48,8 +48,15 @@ def new_figure(figsize: tuple[float, float], show: bool | None) -> Figure:
 
 
 def axes_for(ax: Axes | None, figsize: tuple[float, float], show: bool | None) -> Axes:
-    """Return the caller's axes, or those of a new figure of `figsize` inches."""
-    return new_figure(figsize, show).add_subplot() if ax is None else ax
+    """Return the caller's axes, or those of a new figure of `figsize` inches, without a grid."""
+    ax = new_figure(figsize, show).add_subplot() if ax is None else ax
+    hide_grid(ax)
+    return ax
+
+
+def hide_grid(ax: Axes) -> None:
+    """Hide the lines that :func:`scanpy.set_figure_params` asks for; a plot draws its own."""
+    ax.grid(visible=False, which="both")
 
 
 def finish(ax: Axes, *, given: Axes | None, show: bool | None) -> Axes | None:

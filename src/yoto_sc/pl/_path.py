@@ -26,6 +26,9 @@ _MANY_POWERS = 10
 LOWEST = -0.25
 """Where the axis ends if R² falls below; it has no lower bound."""
 
+MAX_TICKS = 8
+"""With more panel sizes beside each other their numbers would touch."""
+
 
 @fill(show=SHOW)
 def path(
@@ -129,7 +132,7 @@ def path(
         if len(metrics) == 1
         else f"held-out score ({' or '.join(metrics)})"
     )
-    ax.set_title("Score against panel size", loc="left", pad=18)
+    ax.set_title("Score against panel size", loc="left", pad=22)
     if given is None:
         figure_of(ax).legend(loc="outside right upper", frameon=False, fontsize="small")
     else:
@@ -160,11 +163,10 @@ def _curve(scores: pd.DataFrame, task: str) -> pd.DataFrame:
 
 
 def _scale_sizes(ax: Axes, sizes: list[float]) -> None:
-    """Use a log2 axis with a plain number at each power of two, or every other one of many."""
+    """Use a log2 axis with plain numbers at powers of two, widely enough spaced."""
     low, high = np.log2(min(sizes)), np.log2(max(sizes))
-    step = 1 if high - low < _MANY_POWERS else 2
-    powers = np.arange(np.floor(low), np.ceil(high) + 1, step)
-    ticks = [2**power for power in powers if low <= power <= high] or [min(sizes)]
+    powers = np.arange(np.ceil(low), np.floor(high) + 1)
+    ticks = list(2 ** powers[:: -(-len(powers) // MAX_TICKS)]) if len(powers) else [min(sizes)]
     ax.set_xscale("log", base=2)
     ax.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks], fontsize="small")
     ax.set_xticks([], minor=True)
@@ -180,7 +182,7 @@ def _scale_scores(ax: Axes, scores: list[float]) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", color="0.92")
     if lowest < low:
-        ax.set_xlabel(f"{ax.get_xlabel()}; scores below {_decimals(low)} are not shown")
+        ax.set_xlabel(f"{ax.get_xlabel()}\nScores below {_decimals(low)} are not shown.")
 
 
 def _decimals(value: float) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc.pl._common import gene_labels, read_panel
 from yoto_sc.pl._docs import SHOW, fill
-from yoto_sc.pl._figure import figure_of, finish, new_figure
+from yoto_sc.pl._figure import figure_of, finish, hide_grid, new_figure
 from yoto_sc.pl._style import GREY, LIGHT_GREY, TaskStyle, task_styles
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ def _draw(
 ) -> None:
     rows = np.arange(len(table))
     scores = table["score"].to_numpy()
+    hide_grid(ax)
     ax.hlines(rows, limits[0], scores, color=LIGHT_GREY, linewidth=1.5, zorder=1)
     for task, style in {"": NO_TASK, **styles}.items():
         ours = (table["task"] == task).to_numpy()
@@ -174,7 +175,7 @@ def _add_titles(
         Line2D([], [], color=style.color, marker=style.marker, linestyle="", label=task)
         for task, style in styles.items()
     ]
-    all_axes[0].set_title(title, loc="left")
+    all_axes[0].set_title(title, loc="left", pad=22)  # above the word "class"
     if not handles:
         return
     if is_given:

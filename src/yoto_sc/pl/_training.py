@@ -9,7 +9,7 @@ import numpy as np
 from yoto_sc._keys import DEFAULT_KEY
 from yoto_sc.pl._common import read_table
 from yoto_sc.pl._docs import SHOW, fill
-from yoto_sc.pl._figure import axes_for, finish
+from yoto_sc.pl._figure import axes_for, finish, hide_grid
 from yoto_sc.pl._style import GREY, PALETTE
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def training(
 def _add_sizes(ax: Axes, history: pd.DataFrame) -> None:
     """Draw the panel size behind the losses, on an axis of its own."""
     sizes = ax.twinx()
+    hide_grid(sizes)
     sizes.fill_between(
         history["step"], history["n_genes"], step="post", color=GREY, alpha=0.15, linewidth=0
     )

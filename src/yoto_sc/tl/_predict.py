@@ -30,10 +30,10 @@ def predict(
 ) -> AnnData | None:
     """Label new cells with a trained model, from the panel genes alone.
 
-    Confidences are calibrated on cells that were held out in training (temperature scaling, Guo et
-    al. 2017, arXiv:1706.04599), so they hold for cells like these: of the cells labelled with 0.9,
-    about nine of ten are right. On cells of another technology or of a type never seen, they may
-    be too high.
+    Confidences are calibrated by how the first of the two trainings did on its held-out cells
+    (temperature scaling, Guo et al. 2017, arXiv:1706.04599), so they hold for cells like these: of
+    the cells labelled with 0.9, about nine of ten are right. On cells of another technology or of
+    a type never seen, they may be too high.
 
     Parameters
     ----------
@@ -50,7 +50,8 @@ def predict(
     missing
         What to do about panel genes that `adata` lacks. ``"error"``, or ``"zero"``: blank them,
         tell the network that they are unmeasured, and log a warning with the scores to expect.
-        These are rough: they add up what each gene costs when it alone is missing.
+        These are rough: they add up what each gene costs when it alone is missing, which was
+        measured on the cells that were learned from.
     min_confidence
         Cells with less confidence than this get no label (NA); `None`: every cell gets one.
     key_added

@@ -90,10 +90,10 @@ def select(
     """Select the genes to measure, and learn to predict from them, in one training.
 
     One panel serves all tasks at once. Labels may be missing anywhere: a cell without a label
-    contributes nothing to that task. Every score is taken on cells that were held out from a
-    training. That training is then repeated on all cells, with the same seed: panel, model and
-    predictions come from this last one, so that no cell is wasted
-    (``train_kwargs={"refit": False}`` leaves it out). The idea is that of YOTO (Chopard et al.,
+    contributes nothing to that task. The training is run twice with the same seed. The first run
+    is without the held-out cells, and all scores are its scores on them. The second run is on all
+    cells, and panel, predictions and model are its (``train_kwargs={"refit": False}`` keeps those
+    of the first run, in half the time). The idea is that of YOTO (Chopard et al.,
     TMLR 2026, arXiv:2512.17678); the documentation's method page tells what differs.
 
     Parameters
@@ -116,13 +116,13 @@ def select(
         Column of ``adata.obs`` (donor, patient, section) whose groups are held out whole, so that
         the scores hold for groups never seen. `None`: cells are held out.
     group_key
-        Column of ``adata.obs`` whose groups are held out in a second training, with the same
+        Column of ``adata.obs`` whose groups are held out in one more training, with the same
         arguments and seed, so that scores on groups never seen stand beside those on cells. It
-        doubles the time, and gives only scores: panel and predictions are of the first training.
-        These scores are of one group or a few, so they are rough. ``"auto"``: a column that looks
-        like donors by its name (donor, patient, subject, individual, participant, mouse, animal,
-        specimen, sample; ``"Donor_ID"`` too), if there is one. `None`: no second training, nor is
-        there one with `split_key`.
+        takes half as much time again, and changes neither panel nor predictions. These scores are
+        of one group or a few, so they are rough. ``"auto"``: a column that looks like donors by
+        its name (donor, patient, subject, individual, participant, mouse, animal, specimen,
+        sample; ``"Donor_ID"`` too), if there is one. `None`: no such training, nor is there one
+        with `split_key`.
     include
         Var names that must be in the panel.
     exclude
@@ -132,8 +132,8 @@ def select(
         `None`: all genes.
     preference
         Column of ``adata.var`` with non-negative weights. They multiply what a gene counts for in
-        the search, on the scale of odds: 1 (or missing) is neutral, 2 a mild wish, 100 a strong
-        one, 0 forbids the gene.
+        the search, on the scale of odds: 1 (or missing) is neutral, 0 forbids the gene. As many
+        genes are nearly as good as the best, 1.25 is a mild wish, and 2 a strong one.
     cost, budget
         Column of ``adata.var`` with non-negative costs, and what the panel may cost in all.
     mean_range
@@ -198,11 +198,11 @@ def select(
         ``params``; tables ``tasks``, ``metrics`` (held-out scores), ``path`` (held-out score of
         each task along panel sizes), ``history``, ``confusion`` (held-out cells by class),
         ``attribution`` (the task and class that each gene serves most), ``without`` (by how much
-        each score falls with one gene unmeasured) and ``held_out`` (the predictions that were
-        scored, by obs name; those in ``obs`` are of a model that knows these cells). With
-        `group_key`, ``metrics`` has the scores on held-out groups in columns ``group_<score>``,
-        and in ``group_difference`` how far macro-F1 or R² is from that on cells;
-        ``group_held_out`` holds the predictions behind them.
+        the score of each task falls with one gene unmeasured, on the cells that were learned from)
+        and ``held_out`` (the predictions that were scored, by obs name). With `group_key`,
+        ``metrics`` has the scores on held-out groups in columns ``group_<score>``, and in
+        ``group_difference`` how far macro-F1 or R² is from that on cells; ``group_held_out`` holds
+        the predictions behind them.
 
     Raises
     ------
