@@ -21,11 +21,8 @@ if TYPE_CHECKING:
 
 PREFERRED = ("macro_f1", "r2")
 """The metric to draw of a task that has several."""
-_MANY_POWERS = 10
-"""So many powers of two have no room for a number each."""
 LOWEST = -0.25
 """Where the axis ends if R² falls below; it has no lower bound."""
-
 MAX_TICKS = 8
 """With more panel sizes beside each other their numbers would touch."""
 
