@@ -45,7 +45,7 @@ class PredictionMixin(BaseModelClass):
 
     @property
     def path(self) -> pd.DataFrame:
-        """Held-out ``score`` by ``task`` and ``n_genes``, its ``metric``, and the ``predictor``."""
+        """Held-out ``score`` by ``task`` and ``n_genes``, its ``metric``, and ``predictor``."""
         return self.selection.path
 
     @property
@@ -240,10 +240,7 @@ def _report_missing(
             for row in selection.scores_without(absent).dropna().itertuples()
         ]
         if expected:
-            costs = (
-                "By the sum of what each costs alone, expect roughly "
-                f"{'; '.join(expected)}."
-            )
+            costs = f"By the sum of what each costs alone, expect roughly {'; '.join(expected)}."
     logger.warning(
         "adata lacks %d of the %d genes that the model reads: %s. They are taken as unmeasured. "
         "%s",
