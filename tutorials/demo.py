@@ -117,7 +117,7 @@ def main(directory: Path) -> None:
     print(", ".join(panel.genes))
     print(f"\nScores on the {HIDDEN_SHARE:.0%} of cells whose labels nobody was shown:")
     print(scores.round(3).to_string())
-    print("\nWhat tl.select measured itself, on cells it held out:")
+    print("\nWhat tl.select measured itself, by a training without the cells it is judged on:")
     print(adata.uns["yoto"]["metrics"][["n_cells", "macro_f1", "r2"]].round(3).to_string())
     print(f"\nWritten to {directory}/: the annotated h5ad, the model, the panel and the plots.")
 

@@ -45,12 +45,12 @@ class PredictionMixin(BaseModelClass):
 
     @property
     def path(self) -> pd.DataFrame:
-        """Held-out ``score`` of each ``task`` at each ``n_genes``, and which ``metric`` it is."""
+        """Held-out ``score`` by ``task`` and ``n_genes``, its ``metric``, and ``predictor``."""
         return self.selection.path
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """Scores on the held-out cells, one row for each task."""
+        """Scores on the held-out cells of a training without them, one row for each task."""
         return self.selection.metrics
 
     @property
