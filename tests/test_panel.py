@@ -339,7 +339,7 @@ def test_csv_tells_names_role_and_cost(tmp_path):
     assert read["rank"].tolist() == [1, 2, 3]
     task, category = table.loc["g4", ["task", "category"]]
     assert read["role"].fillna("").tolist() == [
-        f"tells {category} ({task})",
+        f"most missed by {category} ({task})",
         f"predicts {table.loc['g3', 'task']}",
         "",
     ]

@@ -31,7 +31,7 @@ def test_genes_stand_by_rank_at_their_score(adata):
     drawn = points(ax)
     np.testing.assert_allclose([drawn[row][0] for row in range(32)], expected["yoto_score"])
     assert ax.get_title("left") == "Panel of 32 genes"
-    assert ax.get_xlabel() == "selection score"
+    assert ax.get_xlabel() == "selection score (by rank)"
 
 
 def test_colour_is_the_task_and_text_the_class(adata):

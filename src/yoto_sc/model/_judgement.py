@@ -131,9 +131,10 @@ def judge(
 
 
 def path_sizes(largest: int, smallest: int = 1) -> list[int]:
-    """Return about 20 log-spaced panel sizes from 1 to `largest`, with both and `smallest`."""
+    """Return about 20 log-spaced sizes up to `largest`, with both ends and powers of two."""
     sizes = np.geomspace(1, largest, _N_PATH_SIZES).round().astype(int)
-    return sorted({*sizes.tolist(), smallest})
+    powers = 2 ** np.arange(largest.bit_length())
+    return sorted({*sizes.tolist(), *powers.tolist(), smallest})
 
 
 def larger_sizes(

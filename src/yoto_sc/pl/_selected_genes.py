@@ -162,7 +162,7 @@ def _draw(
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(n_rows - 0.5, -0.7)
     ax.set_xlim(*limits)
-    ax.set_xlabel("selection score")
+    ax.set_xlabel("selection score (by rank)")
     ax.spines[["top", "right"]].set_visible(False)
 
 
