@@ -252,9 +252,9 @@ class Panel:
 
 def _role(task: str, category: str) -> str:
     """Say what a gene is for."""
-    return (
-        f"most missed by {category} ({task})" if category else f"predicts {task}" if task else ""
-    )
+    if category:
+        return f"most missed by {category} ({task})"
+    return f"predicts {task}" if task else ""
 
 
 def _names(var: pd.DataFrame) -> dict[str, pd.Series[str]]:
