@@ -252,7 +252,8 @@ def _assert_tables(record: dict[str, Any], categorical: Any, continuous: Any) ->
         ["categorical"] * len(categorical) + ["continuous"] * len(continuous)
     )
     path = record["path"]
-    assert list(path.columns) == ["n_genes", "task", "metric", "score", "predictor"]
+    columns = ["n_genes", "task", "metric", "score", "standard_error", "predictor"]
+    assert list(path.columns) == columns
     assert not path.duplicated(["n_genes", "task"]).any()
     assert set(path["task"]) == set(tasks)
     assert path["n_genes"].ge(1).all()

@@ -110,7 +110,8 @@ def test_panel_of_impossible_size(model: Any, k: int) -> None:
 def test_tables(adata: AnnData, model: Any) -> None:
     assert list(model.metrics.index) == ["task_0", "task_1", "score_0"]
     assert {"macro_f1", "accuracy", "log_loss", "r2", "rmse"} <= set(model.metrics.columns)
-    assert list(model.path.columns) == ["n_genes", "task", "metric", "score", "predictor"]
+    columns = ["n_genes", "task", "metric", "score", "standard_error", "predictor"]
+    assert list(model.path.columns) == columns
     assert {"n_genes", "train_loss", "validation_loss"} <= set(model.history.columns)
     assert len(model.history) == 30
 

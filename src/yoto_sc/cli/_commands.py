@@ -110,7 +110,10 @@ def commands() -> None:
     help="Boolean column of var, or file, with the genes to choose from.",
 )
 @option(
-    "Genes", "--preference", metavar="COLUMN", help="Column of var with weights; 1 is neutral."
+    "Genes",
+    "--preference",
+    metavar="COLUMN",
+    help="Column of var with weights: 1 is neutral, 1.25 a mild wish, 2 a strong one.",
 )
 @option("Genes", "--cost", metavar="COLUMN", help="Column of var with costs.")
 @option("Genes", "--budget", metavar="X", type=float, help="What the panel may cost in all.")

@@ -12,7 +12,13 @@ from yoto_sc.metrics import classification_scores, confusion_counts, regression_
 from yoto_sc.model._data import labels_of
 from yoto_sc.model._module import X_KEY
 from yoto_sc.model._ridge_path import ridge_path
-from yoto_sc.model._scores import PATH_METRIC, mean_score, task_scores
+from yoto_sc.model._scores import (
+    N_BOOTSTRAPS,
+    PATH_METRIC,
+    mean_score,
+    standard_error,
+    task_scores,
+)
 from yoto_sc.model._splits import at_most
 from yoto_sc.model._temperature import set_temperatures
 
@@ -27,13 +33,12 @@ if TYPE_CHECKING:
     from yoto_sc.model._training import Trained
 
     Predictions = Sequence[NDArray[Any]]
-    PathRow = tuple[int, str, str, float, Literal["network", "ridge"]]
+    PathRow = tuple[int, str, str, float, float, Literal["network", "ridge"]]
 
 _N_PATH_SIZES, _N_LARGER_SIZES = 20, 10
 """Sizes on the path up to the network's, and of those above it."""
 _RIDGE_CELLS = 1200
 """Above the network's size, at most so many cells are learned from, and as many judged on."""
-_N_BOOTSTRAPS = 200
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ def judge(
         predictions=predictions[n_genes],
         tasks=tasks_table(tasks, train_labels, labels),
         metrics=metrics_table(tasks, labels, predictions[n_genes]),
-        path=path_table(larger + path_rows(tasks, labels, predictions, "network")),
+        path=path_table(larger + path_rows(tasks, labels, predictions, "network", rng)),
         history=trained.plan.history,
         confusion=confusion_table(tasks, labels, predictions[n_genes]),
     )
@@ -166,7 +171,7 @@ def larger_sizes(
         module.class_weight_power,
     )
     labels = [array.numpy()[judged] for array in data.validation.labels.values()]
-    return path_rows(tasks, labels, predictions, "ridge")
+    return path_rows(tasks, labels, predictions, "ridge", rng)
 
 
 def path_rows(
@@ -174,6 +179,7 @@ def path_rows(
     labels: Predictions,
     predictions: Mapping[int, Predictions],
     predictor: Literal["network", "ridge"],
+    rng: np.random.Generator,
 ) -> list[PathRow]:
     """Return one row for each panel size, largest first, and task."""
     rows: list[PathRow] = []
@@ -181,13 +187,15 @@ def path_rows(
         for task, observed, prediction in zip(tasks, labels, predictions[size], strict=True):
             metric = PATH_METRIC[task.kind]
             score = task_scores(task, observed, prediction)[metric]
-            rows.append((size, task.name, metric, score, predictor))
+            error = standard_error(task, observed, prediction, rng)
+            rows.append((size, task.name, metric, score, error, predictor))
     return rows
 
 
 def path_table(rows: Sequence[PathRow]) -> pd.DataFrame:
     """Return `path_rows` as a table."""
-    return pd.DataFrame(rows, columns=["n_genes", "task", "metric", "score", "predictor"])
+    columns = ["n_genes", "task", "metric", "score", "standard_error", "predictor"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def metrics_table(
@@ -273,7 +281,7 @@ def choose_size(
     if not judged:
         return max(scores)
     best = max(judged, key=lambda size: scores[size])
-    samples = [score(best, rng.integers(n_cells, size=n_cells)) for _ in range(_N_BOOTSTRAPS)]
+    samples = [score(best, rng.integers(n_cells, size=n_cells)) for _ in range(N_BOOTSTRAPS)]
     defined = [value for value in samples if np.isfinite(value)]
     error = float(np.std(defined)) if defined else 0.0
     return next(size for size in judged if scores[size] >= scores[best] - error)

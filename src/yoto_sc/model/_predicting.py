@@ -45,7 +45,7 @@ class PredictionMixin(BaseModelClass):
 
     @property
     def path(self) -> pd.DataFrame:
-        """Held-out ``score`` by ``task`` and ``n_genes``, its ``metric``, and ``predictor``."""
+        """Held-out ``score`` by ``task`` and ``n_genes``, and ``standard_error``."""
         return self.selection.path
 
     @property

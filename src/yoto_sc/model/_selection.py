@@ -35,16 +35,17 @@ class Selection:
     metrics
         One row for each task: scores on the held-out cells, NaN where not applicable.
     path
-        Held-out score by ``n_genes`` and ``task``, with the name of the ``metric`` and of the
-        ``predictor``: the ``"network"``, or ``"ridge"`` regression for more genes than that reads.
+        Held-out score by ``n_genes`` and ``task``, with the name of the ``metric``, its
+        ``standard_error`` over bootstrap samples of the held-out cells, and the ``predictor``:
+        the ``"network"``, or ``"ridge"`` regression for more genes than that reads.
     history
         One row for each epoch: ``step``, ``n_genes``, ``train_loss``, ``validation_loss`` and
         ``validation_score``.
     confusion
         Number of held-out cells by ``task``, ``observed`` and ``predicted`` class.
     attribution
-        For each panel gene, the ``task`` and ``category`` that lose most without it, and the
-        ``loss_increase``.
+        For each panel gene, the ``task`` and ``category`` that lose most without it, and by how
+        much the task's term in the criterion of the start rises, ``criterion_increase``.
     without
         By how much the score of every ``task`` falls with one panel ``gene`` unmeasured
         (``loss``), with the name of the ``metric``. Where the network learned from all cells, it

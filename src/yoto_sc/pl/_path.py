@@ -38,7 +38,8 @@ def path(
 ) -> Axes | None:
     """Show how well each task is predicted by panels of every size.
 
-    Scores are those of held-out cells: macro-F1 for classes, R² for continuous tasks. The
+    Scores are those of held-out cells: macro-F1 for classes, R² for continuous tasks. The band is
+    one standard error to either side, from bootstrap samples of these cells. The
     legend gives each task's score at the size of the panel, or at the nearest size measured.
     Filled markers are the network's predictions; open ones, at sizes above those that the network
     was trained for, come from ridge regression on some of the cells.
@@ -71,7 +72,8 @@ def path(
     >>> yt.pl.path(adata)  # doctest: +SKIP
     """
     chosen = read_panel(adata, key).n_genes
-    scores = read_table(adata, key, "path", ["n_genes", "task", "metric", "score", "predictor"])
+    columns = ["n_genes", "task", "metric", "score", "standard_error", "predictor"]
+    scores = read_table(adata, key, "path", columns)
     names = [str(task) for task in read_tasks(adata, key).index]
     styles = task_styles(names)
     shown = _asked(tasks, names)
@@ -87,6 +89,15 @@ def path(
             marker=styles[task].marker,
             markersize=4,
             label=f"{task} ({metric_name(curve['metric'].iloc[0])} {_decimals(at)})",
+        )
+        error = curve["standard_error"].fillna(0).to_numpy()
+        ax.fill_between(
+            size,
+            score - error,
+            score + error,
+            color=styles[task].color,
+            alpha=0.15,
+            linewidth=0,
         )
         others = curve[curve["predictor"] != "network"]
         ax.plot(
