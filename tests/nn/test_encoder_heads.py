@@ -306,20 +306,8 @@ def test_probabilities_are_averaged_over_members():
     torch.testing.assert_close(got.sum(1), torch.ones(N_OBS))
 
 
-def test_classification_losses_of_cells():
-    head, outputs = make_head(), make_outputs()
-    head.calibrate(CODES)
-    proba = head.predict(outputs)
-    got = head.cell_losses(proba, CODES)
-    assert got.isnan().tolist() == (CODES < 0).tolist()
-    observed = CODES >= 0
-    expected = F.nll_loss(proba.log()[observed], CODES[observed], reduction="none")
-    torch.testing.assert_close(got[observed], expected / head.guess_loss)
-
-
 def test_impossible_class_has_a_finite_loss():
     head = make_head()
-    assert head.cell_losses(torch.tensor([[1.0, 0, 0, 0]]), torch.tensor([2])).isfinite().all()
     outputs = torch.tensor([1e4, 0, 0, 0]).expand(N_MEMBERS, N_OBS, 4)
     assert head.loss(outputs, ALL_CODES).isfinite().all()
 
@@ -354,16 +342,6 @@ def test_the_mean_as_a_guess_costs_1():
     torch.testing.assert_close(head.loss(zeros, ALL_VALUES), torch.ones(N_MEMBERS))
     mean = float(np.nanmean(VALUES))
     torch.testing.assert_close(head.predict(zeros), torch.full((N_OBS,), mean))
-
-
-def test_regression_losses_of_cells():
-    head, outputs = make_head("continuous"), make_outputs(1)
-    head.calibrate(VALUES)
-    predicted = head.predict(outputs)
-    got = head.cell_losses(predicted, VALUES)
-    assert got.isnan().tolist() == VALUES.isnan().tolist()
-    expected = (predicted - VALUES).square() / np.nanvar(VALUES)
-    torch.testing.assert_close(got, expected.float(), equal_nan=True)
 
 
 # --- missing labels ---

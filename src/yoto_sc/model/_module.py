@@ -218,17 +218,6 @@ class YOTOModule(BaseModuleClass):
         encoded = self.inference(padded, mask)
         return self._predict(encoded, mask), encoded["hidden"].transpose(0, 1).flatten(1)
 
-    @torch.inference_mode()
-    def cell_losses(
-        self, tensors: dict[str, torch.Tensor], mask: torch.Tensor
-    ) -> list[torch.Tensor]:
-        """Return for each task the loss of every cell under `mask`; see `Head.cell_losses`."""
-        predictions = self._predict(self.inference(tensors[X_KEY], mask), mask)
-        return [
-            head.cell_losses(prediction, tensors[task_key(i)])
-            for i, (head, prediction) in enumerate(zip(self.heads, predictions, strict=True))
-        ]
-
     def _predict(self, encoded: dict[str, Any], mask: torch.Tensor) -> list[torch.Tensor]:
         n_genes = int(mask.sum())
         outputs = self.generative(**encoded).values()

@@ -10,11 +10,11 @@ import torch
 
 from yoto_sc._panel import Panel
 from yoto_sc.model._data import labels_of
-from yoto_sc.model._fields import task_key
 from yoto_sc.model._module import X_KEY
 from yoto_sc.model._scores import PATH_METRIC, task_scores
 from yoto_sc.model._selection import Selection
 from yoto_sc.model._splits import at_most
+from yoto_sc.select import confusion_without
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     Predictions = Sequence[NDArray[Any]]
 
-_ATTRIBUTION_CELLS = 2000
-"""What genes are for is told from at most this many training cells."""
+_JUDGED_CELLS = 2000
+"""Where no cell is held out, losses are taken on at most this many training cells."""
 _TINY = 1e-12
 
 
@@ -61,10 +61,13 @@ def describe(
         Source of randomness.
     """
     module, data, n_genes = trained.plan.module, trained.data, judgement.n_genes
-    shown = data.train.batch(at_most(_ATTRIBUTION_CELLS, np.arange(len(data.train)), rng))
-    held_out = data.validation.everything() if len(data.validation) else shown
     genes = list(var_names[trained.ranking[:n_genes]])
-    attribution = attribute(module, shown, held_out, tasks, genes)
+    values, labels = data.sample()
+    attribution = attribute(values[:, :n_genes], labels, tasks, genes, module.class_weight_power)
+    if len(data.validation):
+        judged = data.validation.everything()
+    else:
+        judged = data.train.batch(at_most(_JUDGED_CELLS, np.arange(len(data.train)), rng))
     return Selection(
         panel=panel_table(var_names, trained.ranking, n_genes, attribution),
         n_trained=module.n_genes,
@@ -76,66 +79,63 @@ def describe(
         history=judgement.history,
         confusion=judgement.confusion,
         attribution=attribution,
-        without=without_table(module, held_out, tasks, genes),
+        without=without_table(module, judged, tasks, genes),
     )
 
 
-@torch.inference_mode()
 def attribute(
-    module: YOTOModule,
-    train: Tensors,
-    held_out: Tensors,
+    values: NDArray[np.float32],
+    labels: Sequence[NDArray[Any]],
     tasks: Sequence[Task],
     genes: Sequence[str],
+    class_weight_power: float,
 ) -> pd.DataFrame:
-    """Tell what each panel gene is for: where the loss rises most when it is left out.
+    """Tell what each panel gene is for, by the criterion that the selection starts from.
 
-    The task is the one whose mean loss, relative to that of a constant guess, rises most: on
-    held-out cells, or on training cells if the network learned from all. If it is categorical, the
-    class is the one that owes most to the gene: the rise of the loss of its training cells is the
-    largest share of its rises over all genes. (Classes that are hard to tell lose most from any
-    gene.) Rare classes have too few held-out cells to tell.
+    The task is the one whose term in the criterion rises most when the gene is left out. If it is
+    categorical, the class is the one that owes most to the gene: the rise of the class's confusion
+    with the others is the largest share of its rises over all genes. (Classes that are hard to
+    tell lose most from any gene.)
+
+    The network's own losses would tell the same of cells that it has not seen. It has seen all,
+    and remembers some of them.
 
     Parameters
     ----------
-    module
-        The network, narrowed in rank order.
-    train, held_out
-        Cells. Without labels among the held-out ones, training cells stand in for them.
+    values
+        Expression of the panel's genes, by rank, shape ``(n_obs, n_genes)``.
+    labels
+        One encoded array of shape ``(n_obs,)`` for each task.
     tasks
         The tasks.
     genes
         Var names of the panel, by rank.
+    class_weight_power
+        As in :func:`yoto_sc.select.stepwise_order`.
     """
-    whole = module.prefix_mask(len(genes))
-    base_train = module.cell_losses(train, whole)
-    base_held_out = module.cell_losses(held_out, whole)
-    means = np.zeros((len(genes), len(tasks)))
-    by_class = [np.zeros((len(genes), task.n_outputs)) for task in tasks]
-    for position in range(len(genes)):
-        mask = whole.clone()
-        mask[position] = 0
-        on_train = _rises(module.cell_losses(train, mask), base_train)
-        on_held_out = _rises(module.cell_losses(held_out, mask), base_held_out)
-        for t, task in enumerate(tasks):
-            means[position, t] = _mean(on_held_out[t], otherwise=_mean(on_train[t]))
-            if task.kind == "categorical":
-                codes = train[task_key(t)].numpy()
-                by_class[t][position] = [
-                    max(_mean(on_train[t][codes == code]), 0.0) for code in range(task.n_outputs)
-                ]
-    shares = [rises / np.maximum(rises.sum(axis=0), _TINY) for rises in by_class]
-    rows = []
-    for position, t in enumerate(means.argmax(axis=1)):
-        best = int(shares[t][position].argmax())
-        category = str(tasks[t].categories[best]) if tasks[t].kind == "categorical" else ""
-        rows.append((tasks[t].name, category, means[position, t]))
-    index = pd.Index(list(genes), name="gene", dtype=object)
-    return pd.DataFrame(rows, columns=["task", "category", "loss_increase"], index=index)
+    by_task = np.zeros((len(genes), len(tasks)))
+    categories = []
+    for t, (task, observed_labels) in enumerate(zip(tasks, labels, strict=True)):
+        complete, without = confusion_without(
+            values, observed_labels, class_weight_power=class_weight_power
+        )
+        by_task[:, t] = np.sqrt(without.mean(axis=0)) - np.sqrt(complete.mean())
+        rises = without - complete[:, None]
+        shares = rises / np.maximum(rises.sum(axis=1, keepdims=True), _TINY)
+        categories.append(_names(task, observed_labels)[shares.argmax(axis=0)])
+    best = by_task.argmax(axis=1)
+    return pd.DataFrame(
+        {
+            "task": [tasks[t].name for t in best],
+            "category": [categories[t][position] for position, t in enumerate(best)],
+            "criterion_increase": by_task.max(axis=1),
+        },
+        index=pd.Index(list(genes), name="gene", dtype=object),
+    ).astype({"task": object, "category": object})
 
 
 def without_table(
-    module: YOTOModule, held_out: Tensors, tasks: Sequence[Task], genes: Sequence[str]
+    module: YOTOModule, cells: Tensors, tasks: Sequence[Task], genes: Sequence[str]
 ) -> pd.DataFrame:
     """Return by how much the score of every task falls with one panel gene unmeasured.
 
@@ -143,17 +143,17 @@ def without_table(
     ----------
     module
         The network, narrowed in rank order.
-    held_out
+    cells
         Cells to judge on; training cells, if the network learned from all.
     tasks
         The tasks.
     genes
         Var names of the panel, by rank.
     """
-    labels = labels_of(held_out, tasks)
+    labels = labels_of(cells, tasks)
 
     def scores(measured: torch.Tensor | None) -> list[float]:
-        predictions, _ = module.predict(held_out[X_KEY], len(genes), measured)
+        predictions, _ = module.predict(cells[X_KEY], len(genes), measured)
         return [
             task_scores(task, observed, prediction.cpu().numpy())[PATH_METRIC[task.kind]]
             for task, observed, prediction in zip(tasks, labels, predictions, strict=True)
@@ -201,12 +201,10 @@ def panel_table(
     return Panel(table)
 
 
-def _rises(without: list[torch.Tensor], with_: list[torch.Tensor]) -> Predictions:
-    """Return by how much the loss of each cell rises, for each task; NaN where unlabelled."""
-    return [(a - b).double().cpu().numpy() for a, b in zip(without, with_, strict=True)]
-
-
-def _mean(values: NDArray[Any], otherwise: float = 0.0) -> float:
-    """Mean of the values that are not NaN."""
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if len(values) else otherwise
+def _names(task: Task, labels: NDArray[Any]) -> NDArray[np.object_]:
+    """Return the names of the classes that occur; of a number, two empty ones."""
+    if task.kind == "continuous":
+        return np.array(["", ""], dtype=object)
+    return np.array(
+        [str(task.categories[code]) for code in np.unique(labels[labels >= 0])], object
+    )

@@ -86,22 +86,6 @@ class Head(nn.Module, ABC):
             Number of genes behind the outputs, if the prediction is to be calibrated for it.
         """
 
-    @abstractmethod
-    def cell_losses(self, prediction: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Loss of each cell, without class weights, relative to a constant guess.
-
-        Parameters
-        ----------
-        prediction
-            What `predict` returned.
-        labels
-            Shape ``(n_obs,)``; missing ones are allowed.
-
-        Returns
-        -------
-        Shape ``(n_obs,)``, NaN where the label is missing.
-        """
-
 
 class CategoricalHead(Head):
     r"""Classification: cross-entropy with class weights, probabilities averaged over members.
@@ -164,12 +148,6 @@ class CategoricalHead(Head):
         tiny = torch.finfo(proba.dtype).tiny
         return torch.softmax(proba.clamp(min=tiny).log() / self.temperature[n_genes - 1], dim=-1)
 
-    def cell_losses(self, prediction: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return minus the log probability of each cell's class."""
-        probability = prediction.gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
-        losses = -probability.clamp(min=1e-12).log() / self.guess_loss
-        return torch.where(labels >= 0, losses, torch.nan)
-
 
 class ContinuousHead(Head):
     """Regression: squared error on the standardised target, mean over members.
@@ -205,7 +183,3 @@ class ContinuousHead(Head):
     def predict(self, outputs: torch.Tensor, n_genes: int | None = None) -> torch.Tensor:
         """Return values in the units of the target, of shape ``(n_obs,)``."""
         return outputs.squeeze(-1).mean(0) * self.spread + self.center
-
-    def cell_losses(self, prediction: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the squared error of each cell."""
-        return ((prediction - labels) / self.spread).square()

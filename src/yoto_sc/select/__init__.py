@@ -1,7 +1,8 @@
-"""Closed-form selection: screening of candidates, and the stepwise warm start."""
+"""Closed-form selection: screening of candidates, the stepwise warm start, what a gene adds."""
 
+from yoto_sc.select._attribution import confusion_without
 from yoto_sc.select._labels import observed
 from yoto_sc.select._screening import screen
 from yoto_sc.select._stepwise import stepwise_order
 
-__all__ = ["observed", "screen", "stepwise_order"]
+__all__ = ["confusion_without", "observed", "screen", "stepwise_order"]

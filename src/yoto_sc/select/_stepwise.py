@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from yoto_sc.select._labels import is_continuous, observed, standardized_target
+from yoto_sc.select._moments import class_moments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ def stepwise_order(
     n_vars = values.shape[1]
     n_steps = min(n_steps, n_vars)
     tasks = [
-        _Pairs(*_moments(values, task_labels, ridge, class_weight_power), n_steps)
+        _Pairs(*class_moments(values, task_labels, ridge, class_weight_power), n_steps)
         for task_labels in labels
     ]
     left = np.ones(n_vars, dtype=bool)
@@ -140,33 +140,3 @@ class _Pairs:
         self._factor[:, self._n_added] = column
         self._n_added += 1
         self._variances -= column**2
-
-
-def _moments(
-    values: NDArray[np.float32], labels: NDArray[Any], ridge: float, class_weight_power: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Class means, and covariance within, on the scale of correlations, over observed cells."""
-    seen = observed(labels)
-    if is_continuous(labels):
-        explained = standardized_target(labels)[:, None]
-        weights = np.full(len(explained), 1 / len(explained))
-    else:
-        classes, codes, counts = np.unique(labels[seen], return_inverse=True, return_counts=True)
-        weights = (counts.astype(np.float64) ** -class_weight_power)[codes]
-        weights /= weights.sum()
-        explained = (codes[:, None] == np.arange(len(classes))).astype(np.float64)
-    roots = np.sqrt(weights)[:, None]
-    x = values[seen]
-    x = ((x - weights @ x) * roots).astype(np.float32)
-    within = (x.T @ x).astype(np.float64)
-    # An orthonormal basis of what the labels explain; its projection is the covariance between.
-    basis = explained * roots
-    lengths = np.maximum(np.linalg.norm(basis, axis=0), np.finfo(np.float64).tiny)
-    between = ((basis / lengths).astype(np.float32).T @ x).astype(np.float64)
-    scale = np.sqrt(np.diagonal(within)) + 1e-8
-    within /= np.outer(scale, scale)
-    between /= scale
-    within -= between.T @ between
-    within[np.diag_indices_from(within)] += ridge
-    means = np.vstack([-between, between]) if is_continuous(labels) else between / lengths[:, None]
-    return means, within
