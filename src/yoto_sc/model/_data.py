@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 
 from yoto_sc.model._fields import task_key
 from yoto_sc.model._module import X_KEY
-from yoto_sc.model._splits import at_most, fold_cells
+from yoto_sc.model._splits import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -87,21 +87,21 @@ class Cells:
 
 
 class _Shuffled:
-    """Draws cells without replacement, pass after pass, for every member from its own set."""
+    """Draws cells without replacement, pass after pass, for each member in an order of its own."""
 
-    def __init__(self, sets: list[NDArray[np.intp]], rng: np.random.Generator) -> None:
-        self._sets = sets
+    def __init__(self, n_cells: int, n_members: int, rng: np.random.Generator) -> None:
+        self._n_cells = n_cells
         self._rng = rng
-        self._queues = [cells[:0] for cells in sets]
+        self._queues = [np.empty(0, dtype=np.intp) for _ in range(n_members)]
 
     def draw(self, n_cells: int) -> NDArray[np.intp]:
         """Return cell indices of shape ``(n_members, n_cells)``."""
-        return np.stack([self._draw(member, n_cells) for member in range(len(self._sets))])
+        return np.stack([self._draw(member, n_cells) for member in range(len(self._queues))])
 
     def _draw(self, member: int, n_cells: int) -> NDArray[np.intp]:
         queue = self._queues[member]
         while len(queue) < n_cells:
-            queue = np.concatenate([queue, self._rng.permutation(self._sets[member])])
+            queue = np.concatenate([queue, self._rng.permutation(self._n_cells)])
         self._queues[member] = queue[n_cells:]
         return queue[:n_cells]
 
@@ -118,8 +118,7 @@ class SelectionData(LightningDataModule):
     split
         Training and held-out cells.
     n_members
-        Size of the ensemble. While `cross_fit` is set, training cells are dealt into as many
-        folds; a member's weights learn from the other folds, and the scores from its own.
+        Size of the ensemble.
     batch_size
         Cells in a batch, for each member.
     n_steps
@@ -129,8 +128,6 @@ class SelectionData(LightningDataModule):
 
     Attributes
     ----------
-    cross_fit
-        Whether batches come with a second set of cells for the scores.
     thin
         Whether the cells of a batch keep but a random share of their counts.
     """
@@ -149,20 +146,11 @@ class SelectionData(LightningDataModule):
         super().__init__()
         self.train = Cells(values[split.train], _rows(labels, split.train))
         self.validation = Cells(values[split.validation], _rows(labels, split.validation))
-        n_train = len(split.train)
-        n_folds = min(n_members, n_train)
-        folds = fold_cells([array[split.train] for array in labels.values()], n_folds, rng)
-        own = [folds == member % n_folds for member in range(n_members)]
-        self._all = _Shuffled([np.arange(n_train)] * n_members, rng)
-        self._own_fold = _Shuffled([np.flatnonzero(fold) for fold in own], rng)
-        self._other_folds = _Shuffled(
-            [np.flatnonzero(~fold if n_folds > 1 else fold) for fold in own], rng
-        )
+        self._cells = _Shuffled(len(self.train), n_members, rng)
         self.batch_size = batch_size
         self._sample_seed = int(rng.integers(2**31))
         self._rng = rng
         self.n_steps = n_steps
-        self.cross_fit = False
         self.thin = False
 
     def narrow(self, genes: NDArray[np.intp]) -> None:
@@ -185,17 +173,8 @@ class SelectionData(LightningDataModule):
         """Return the held-out cells as one batch, or nothing if no cell is held out."""
         return _Epoch(self.validation.everything, min(1, len(self.validation)))
 
-    def _next_batch(self) -> dict[str, Tensors]:
-        """Draw the cells that the weights learn from and, apart, those that the scores do."""
-        if not self.cross_fit:
-            return {"weights": self._batch(self._all)}
-        return {
-            "weights": self._batch(self._other_folds),
-            "scores": self._batch(self._own_fold),
-        }
-
-    def _batch(self, cells: _Shuffled) -> Tensors:
-        batch = self.train.batch(cells.draw(self.batch_size))
+    def _next_batch(self) -> Tensors:
+        batch = self.train.batch(self._cells.draw(self.batch_size))
         if self.thin:
             _thin(batch[X_KEY].numpy(), self._rng)
         return batch

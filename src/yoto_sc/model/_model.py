@@ -76,7 +76,7 @@ class YOTO(PredictionMixin, SavingMixin):
     n_hidden
         Units of each encoder.
     n_members
-        Size of the ensemble of encoders. With more than one, selection is cross-fitted.
+        Size of the ensemble.
     dropout
         Share of hidden units dropped in training.
     class_weight_power

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
@@ -16,8 +15,6 @@ from yoto_sc.nn import narrow
 from yoto_sc.select import stepwise_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from lightning.pytorch.core.optimizer import LightningOptimizer
     from numpy.typing import NDArray
 
@@ -36,9 +33,8 @@ _DECAYED = (".weight", ".presence", ".skip")
 class SelectionTrainingPlan(LightningModule):
     """Trains a :class:`YOTOModule` along an :class:`~yoto_sc.nn.Annealing` of its panel.
 
-    While genes are selected, the weights and the scores may learn from different cells
-    (cross-fitting): of a batch's cells ``"scores"``, no member's weights have learned, so that the
-    scores follow what generalises. Genes whose scores fall far behind are dropped for good.
+    While genes are selected, their scores learn together with the weights, and those that fall far
+    behind are dropped for good.
 
     Where sums over the panel are capped, the scores bear what the caps make a gene cost (Lagrange
     multipliers, renewed in every epoch), the genes that are kept always hold a panel that meets
@@ -116,9 +112,6 @@ class SelectionTrainingPlan(LightningModule):
         self._data.thin = thin
         self.n_total_steps = max_steps
         self._step = 0
-        self._weights = {
-            name: p for name, p in module.named_parameters() if name != "selector.scores"
-        }
         self._epoch_loss = torch.zeros(())
         self._validation = (np.nan, np.nan)  # loss and score
         self._history: list[tuple[int, int, float, float, float]] = []
@@ -158,13 +151,15 @@ class SelectionTrainingPlan(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return one optimizer: weights with decay, other parameters and scores without."""
-        decayed = [p for name, p in self._weights.items() if name.endswith(_DECAYED)]
-        others = [p for name, p in self._weights.items() if not name.endswith(_DECAYED)]
+        scores = self.module.selector.scores
+        weights = {name: p for name, p in self.module.named_parameters() if p is not scores}
+        decayed = [p for name, p in weights.items() if name.endswith(_DECAYED)]
+        others = [p for name, p in weights.items() if not name.endswith(_DECAYED)]
         groups: list[dict[str, Any]] = [
             {"params": decayed, "weight_decay": self.weight_decay},
             {"params": others},
             {
-                "params": [self.module.selector.scores],
+                "params": [scores],
                 "lr": self.score_lr,
                 "betas": (0.98, 0.99),  # their gradients are noisy: average over more steps
             },
@@ -178,7 +173,7 @@ class SelectionTrainingPlan(LightningModule):
         )
 
     def on_train_epoch_start(self) -> None:
-        """Drop the genes that have fallen behind, and say how cells are to be drawn."""
+        """Drop the genes that have fallen behind; when the panel is final, begin to refine."""
         if self.annealing.is_selecting(self._progress):
             self._reprice()
             n_kept = round(self.keep_factor * self.size)
@@ -186,7 +181,6 @@ class SelectionTrainingPlan(LightningModule):
                 self._narrow(n_kept)
         else:
             self._finish_selection()
-        self._data.cross_fit = self._is_selecting and self.module.n_members > 1
         self._epoch_loss = torch.zeros((), device=self.device)
         self._validation = (np.nan, np.nan)
 
@@ -197,25 +191,10 @@ class SelectionTrainingPlan(LightningModule):
         for group in self._optimizer.param_groups[:2]:
             group["lr"] = self.lr * factor
 
-    def training_step(self, batch: dict[str, Tensors], batch_idx: int) -> None:
-        """Take a step: the weights on their cells, and the scores on cells of their own."""
-        if not self._is_selecting:
-            loss = self._loss(batch["weights"], self._random_prefixes())
-            self._epoch_loss += loss.detach()
-        else:
-            mask = self.module.selector(
-                self.size,
-                self.annealing.temperature_at(self._progress),
-                self.annealing.noise_at(self._progress),
-            )
-            cross_fit = "scores" in batch
-            loss = self._loss(batch["weights"], mask.detach() if cross_fit else mask)
-            self._epoch_loss += loss.detach()
-            if cross_fit:
-                self.module.encoder.eval()  # no dropout where nothing is fitted
-                with _frozen(self._weights.values()):
-                    loss = loss + self._loss(batch["scores"], mask)
-                self.module.encoder.train()
+    def training_step(self, batch: Tensors, batch_idx: int) -> None:
+        """Take a step of the weights and, while genes are selected, of their scores."""
+        loss = self._loss(batch, self._training_mask())
+        self._epoch_loss += loss.detach()
         self._step += 1
         optimizer = cast("LightningOptimizer", self.optimizers())
         optimizer.zero_grad()
@@ -249,6 +228,16 @@ class SelectionTrainingPlan(LightningModule):
         self._validation = (float(loss), score)
         self.log("validation_loss", loss, batch_size=len(batch[X_KEY]))
         self.log("validation_score", score, batch_size=len(batch[X_KEY]))
+
+    def _training_mask(self) -> torch.Tensor:
+        if not self._is_selecting:
+            return self._random_prefixes()
+        mask: torch.Tensor = self.module.selector(
+            self.size,
+            self.annealing.temperature_at(self._progress),
+            self.annealing.noise_at(self._progress),
+        )
+        return mask
 
     def _validation_mask(self) -> torch.Tensor:
         if self._is_selecting:
@@ -326,16 +315,3 @@ class SelectionTrainingPlan(LightningModule):
         self._rules = self._rules.subset(index)
         self._penalty = self._penalty[index]
         self.genes = self.genes[index]
-
-
-@contextmanager
-def _frozen(parameters: Iterable[torch.nn.Parameter]) -> Iterator[None]:
-    """Keep the gradient of what is computed inside away from `parameters`."""
-    parameters = list(parameters)
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
