@@ -33,13 +33,14 @@ def main() -> int:
     """Write; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", nargs="*", type=Path, default=[HERE / "results/results.csv"])
+    parser.add_argument("--ablation", type=Path, default=HERE / "results/ablation.csv")
     parser.add_argument("--summary", type=Path, default=HERE / "results/summary.csv")
     parser.add_argument("--docs", type=Path, default=HERE.parent / "docs")
     args = parser.parse_args()
     results = read(args.results)
     summary = summarize(results)
     summary.to_csv(args.summary, index=False, float_format="%.4g")
-    (args.docs / "benchmark_table.md").write_text(page(results, summary))
+    (args.docs / "benchmark_table.md").write_text(page(results, summary, read([args.ablation])))
     (args.docs / "_static").mkdir(exist_ok=True)
     draw(summary, args.docs / "_static/benchmark.png")
     return 0

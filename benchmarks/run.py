@@ -21,7 +21,7 @@ from bench.data import SOURCES, Questions, keep_classes, load, missing_file
 from bench.measure import SelectionError, measured, warm_up
 from bench.scoring import builtin_scores, retrained_scores
 from bench.splits import SETTINGS, split
-from methods import COMPETITORS, METHODS
+from methods import COMPETITORS, METHODS, VARIANTS
 from methods.base import Training
 
 import yoto_sc as yt
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from methods.base import Fitted
 
 SIZES = (8, 16, 32, 64)
-DEFAULT_METHODS = tuple(name for name in METHODS if name not in COMPETITORS)
+DEFAULT_METHODS = tuple(name for name in METHODS if name not in COMPETITORS + VARIANTS)
 COLUMNS = ["dataset", "tasks", "setting", "split", "method", "size", "task", "score", "value"]
 COLUMNS += ["note"]
 

@@ -30,3 +30,20 @@ SETTING_NAMES = {
     "groups": "A quarter of the donors or plates held out",
     "cells400": "The same held-out cells, 400 cells to train on",
 }
+VARIANT_NAMES = {
+    "variant_default": "the default, trained once",
+    "variant_start_only": "scores stay as they started",
+    "variant_fast_scores": "scores learn at the rate 0.005",
+    "variant_fixed_size": "a mask of k genes throughout",
+    "variant_no_cross_fitting": "scores and weights learn from the same cells",
+    "variant_one_member": "one member, no cross-fitting",
+    "variant_encoder_selects": "the encoder selects",
+    "variant_plackett_luce": "Plackett–Luce relaxation with noise",
+    "variant_whole_panel": "refined on the whole panel only",
+    "variant_no_dropout": "no dropout",
+    "variant_little_decay": "a tenth of the weight decay",
+    "variant_narrow_encoder": "16 hidden units in place of 64",
+    "variant_cells_alike": "cells weighted alike",
+    "variant_half_the_steps": "1,000 steps",
+    "variant_twice_the_steps": "4,000 steps",
+}

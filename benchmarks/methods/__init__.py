@@ -42,6 +42,22 @@ class Method:
         return Fitted(module.select(training, k, seed, **self.options))
 
 
+_VARIANTS = (
+    "default",
+    "start_only",
+    "fast_scores",
+    "fixed_size",
+    "one_member",
+    "encoder_selects",
+    "plackett_luce",
+    "whole_panel",
+    "no_dropout",
+    "little_decay",
+    "narrow_encoder",
+    "cells_alike",
+    "half_the_steps",
+    "twice_the_steps",
+)
 METHODS = {
     "random": Method("random_genes", nested=True),
     "highly_variable": Method("highly_variable", nested=True),
@@ -58,6 +74,9 @@ METHODS = {
     "lassonet": Method("external", nested=True, options={"name": "lassonet"}),
     "nsforest": Method("external", nested=True, options={"name": "nsforest"}),
     "activesvc": Method("external", nested=True, options={"name": "activesvc"}),
+    **{f"variant_{v}": Method("yoto_variants", options={"variant": v}) for v in _VARIANTS},
 }
 COMPETITORS = tuple(name for name, method in METHODS.items() if method.module == "external")
 """Each needs an environment of its own, made by ``competitors/install.sh``."""
+VARIANTS = tuple(f"variant_{variant}" for variant in _VARIANTS)
+"""Of our own method, to tell what its parts are worth."""

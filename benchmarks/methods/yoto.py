@@ -23,6 +23,7 @@ def fit(
     k: int,
     seed: int,
     *,
+    max_steps: int | None = None,
     model_kwargs: Mapping[str, Any] | None = None,
     train_kwargs: Mapping[str, Any] | None = None,
 ) -> Fitted:
@@ -36,6 +37,7 @@ def fit(
         split_key=training.split_key,
         group_key=None,
         random_state=seed,
+        max_steps=max_steps,
         model_dir=Path(folder) / "model",
         model_kwargs=model_kwargs,
         train_kwargs=train_kwargs,
