@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.feature_selection import f_classif, f_regression
 
-from yoto_sc.select import screen
+from yoto_sc.select import beyond_chance, screen
+from yoto_sc.select._screening import _Moments
 
 N_VARS = 30
 
@@ -177,3 +180,59 @@ def test_inputs_are_not_changed():
     screen(blocks_of(values), labels)
     for array, copy in zip([values, *labels], copies, strict=True):
         np.testing.assert_array_equal(array, copy)
+
+
+def make_groups(values, n_classes=4):
+    """Classes of equal size, by the order of a number that depends on a few genes."""
+    return np.argsort(np.argsort(make_target(values))) * n_classes // len(values)
+
+
+def moments_of(values, labels):
+    moments = _Moments(labels)
+    for rows, matrix in blocks_of(values):
+        moments.add(rows, matrix)
+    return moments
+
+
+def test_what_genes_tell_is_the_mean_wilks_lambda_of_the_pairs():
+    values = make_values(n_vars=6)
+    codes = make_groups(values)
+    told = []
+    for x in values.astype(float).T:
+        parts = [x[codes == c] for c in np.unique(codes)]
+        within = sum(len(part) * part.var() for part in parts) / len(x) + 0.1 * x.var()
+        pairs = [(a.mean() - b.mean()) ** 2 / within for a, b in combinations(parts, 2)]
+        told.append(1 - np.mean([1 / (1 + d / 4) for d in pairs]))
+    # With fewer genes than ten, the mean is over all.
+    assert moments_of(values, codes).most_told() == pytest.approx(np.mean(told), rel=1e-4)
+
+
+def test_what_genes_tell_of_a_number_is_r2():
+    values = make_values()
+    target = make_target(values)
+    r2 = [np.corrcoef(gene, target)[0, 1] ** 2 for gene in values.T]
+    expected = np.mean(sorted(r2)[-10:])
+    assert moments_of(values, target).most_told() == pytest.approx(expected, rel=1e-4)
+
+
+def test_tasks_that_expression_tells_about_are_told():
+    values = make_values()
+    missing = make_groups(values)
+    missing[::2] = -1
+    tasks = [make_groups(values), make_groups(values, 2), make_target(values), missing]
+    assert beyond_chance(blocks_of(values), tasks).all()
+
+
+@pytest.mark.parametrize("n_classes", [2, 5, 40])
+def test_labels_at_random_are_not_told(n_classes):
+    values = make_values(n_vars=300)
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(n_classes, size=200), rng.normal(size=200), np.repeat([0, 1], [198, 2])]
+    rng.shuffle(noise[2])
+    found = beyond_chance(blocks_of(values), [*noise, make_groups(values)])
+    assert found.tolist() == [False, False, False, True]
+
+
+def test_a_single_class_is_not_told():
+    values = make_values()
+    assert not beyond_chance(blocks_of(values), [np.zeros(200, dtype=int)])[0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import yoto_sc as yt
@@ -70,3 +72,34 @@ def test_ranks_put_informative_genes_first(adata: AnnData) -> None:
     )
     ranks = adata.var["yoto_rank"].astype(int)
     assert ranks[adata.var["informative"]].median() < ranks[adata.var["task"] == ""].median()
+
+
+def test_a_task_of_noise_takes_no_place(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    adata = yt.datasets.planted(400, 1000, n_informative=12, n_classes=[6], missing=0)
+    rng = np.random.default_rng(0)
+    adata.obs["noise"] = pd.Categorical(rng.integers(20, size=adata.n_obs).astype(str))
+
+    def recovered() -> int:
+        yt.tl.select(
+            adata,
+            12,
+            categorical_keys=["task_0", "noise"],
+            max_steps=100,
+            accelerator="cpu",
+            group_key=None,
+            progress_bar=False,
+        )
+        return _recovered(adata)
+
+    assert recovered() == 12
+    assert set(adata.uns["yoto"]["attribution"]["task"]) == {"task_0"}
+    messages = [record.message for record in caplog.records if "chance" in record.message]
+    assert len(messages) == 1
+    assert "'noise'" in messages[0]
+
+    monkeypatch.setattr(
+        "yoto_sc.model._start.beyond_chance", lambda blocks, labels: np.ones(len(labels), bool)
+    )
+    assert recovered() < 12

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from itertools import compress
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from yoto_sc._tasks import Kind
     from yoto_sc.model._selection import Selection
     from yoto_sc.nn import Relaxation
+
+logger = logging.getLogger(__name__)
 
 _DEFAULT_STEPS = 2000
 AUTO_MAX_GENES = 64
@@ -352,6 +356,12 @@ class YOTO(PredictionMixin, SavingMixin):
             rng = np.random.default_rng(self.random_state)
             trained = training.run(all_cells(n_obs), rng, "Selecting on all cells")
             copy_temperatures(judged.plan.module, trained.plan.module)
+        for task in compress(self.tasks, ~trained.plan.told):
+            logger.warning(
+                "No gene tells more about %r than chance would: genes are selected for the other "
+                "tasks.",
+                task.name,
+            )
         self.module, self.trainer = trained.plan.module, trained.trainer
         self.selection_ = describe(
             trained, judgement, self.tasks, self.adata.var_names, expression, rng

@@ -63,7 +63,9 @@ def describe(
     module, data, n_genes = trained.plan.module, trained.data, judgement.n_genes
     genes = list(var_names[trained.ranking[:n_genes]])
     values, labels = data.sample()
-    attribution = attribute(values[:, :n_genes], labels, tasks, genes, module.class_weight_power)
+    attribution = attribute(
+        values[:, :n_genes], labels, tasks, trained.plan.told, genes, module.class_weight_power
+    )
     if len(data.validation):
         judged = data.validation.everything()
     else:
@@ -87,6 +89,7 @@ def attribute(
     values: NDArray[np.float32],
     labels: Sequence[NDArray[Any]],
     tasks: Sequence[Task],
+    told: NDArray[np.bool_],
     genes: Sequence[str],
     class_weight_power: float,
 ) -> pd.DataFrame:
@@ -108,6 +111,8 @@ def attribute(
         One encoded array of shape ``(n_obs,)`` for each task.
     tasks
         The tasks.
+    told
+        Those among which to choose, shape ``(n_tasks,)``.
     genes
         Var names of the panel, by rank.
     class_weight_power
@@ -123,6 +128,7 @@ def attribute(
         rises = without - complete[:, None]
         shares = rises / np.maximum(rises.sum(axis=1, keepdims=True), _TINY)
         categories.append(_names(task, observed_labels)[shares.argmax(axis=0)])
+    by_task[:, ~told] = -np.inf
     best = by_task.argmax(axis=1)
     return pd.DataFrame(
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
@@ -48,6 +49,8 @@ class SelectionTrainingPlan(LightningModule):
         Its batches.
     rules
         The rules on these genes; a panel of them can meet these.
+    told
+        Which tasks the genes are selected for, shape ``(n_tasks,)``; the network learns them all.
     annealing
         Course of the panel size, the temperature and the noise.
     max_steps
@@ -76,6 +79,7 @@ class SelectionTrainingPlan(LightningModule):
         module: YOTOModule,
         data: SelectionData,
         rules: GeneRules,
+        told: NDArray[np.bool_],
         annealing: Annealing,
         *,
         max_steps: int,
@@ -96,6 +100,7 @@ class SelectionTrainingPlan(LightningModule):
         super().__init__()
         self.automatic_optimization = False  # its bookkeeping is a tenth of steps this short
         self.module = module
+        self.told = told
         self.annealing = annealing
         self.lr = lr
         self.weight_decay = weight_decay
@@ -247,8 +252,10 @@ class SelectionTrainingPlan(LightningModule):
     def _loss(self, tensors: Tensors, mask: torch.Tensor) -> torch.Tensor:
         arguments = {"mask": mask, "network": self._network}
         output = self.module(tensors, get_inference_input_kwargs=arguments)[2]
-        loss: torch.Tensor = output.loss
-        return loss
+        losses = output.extra_metrics.values()
+        if self._is_selecting:
+            losses = compress(losses, self.told)
+        return torch.stack(list(losses)).sum()
 
     def _random_prefixes(self) -> torch.Tensor:
         """For each member, a mask of the best genes: all, or log-uniformly many."""
@@ -296,7 +303,7 @@ class SelectionTrainingPlan(LightningModule):
         values, labels = self._data.sample()
         order = stepwise_order(
             values,
-            labels,
+            list(compress(labels, self.told)),
             self.module.n_genes,
             class_weight_power=self.module.class_weight_power,
             required=self._rules.required,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from yoto_sc.model._splits import at_most
-from yoto_sc.select import screen, stepwise_order
+from yoto_sc.select import beyond_chance, screen, stepwise_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,12 +43,16 @@ class Start:
         The rules on them, which a panel of theirs can meet.
     others
         Indices of the other allowed genes, best first.
+    told
+        Which tasks genes are selected for, shape ``(n_tasks,)``: those that expression tells more
+        about than chance; all, if there are none.
     """
 
     genes: NDArray[np.intp]
     scores: NDArray[np.float32]
     rules: GeneRules
     others: NDArray[np.intp]
+    told: NDArray[np.bool_]
 
     @property
     def required(self) -> NDArray[np.bool_]:
@@ -72,8 +77,10 @@ def find_start(
 ) -> Start:
     """Screen all genes, put the best in stepwise order, and take the first of these.
 
-    Only training cells are looked at. A preference multiplies the gains of its gene and adds its
-    logarithm to the score; what the caps make a gene cost counts against it in the same way.
+    Only training cells are looked at. Tasks that expression tells no more about than chance are
+    passed over, if there are others: by chance too, some genes tell them best. A preference
+    multiplies the gains of its gene and adds its logarithm to the score; what the caps make a gene
+    cost counts against it in the same way.
 
     Parameters
     ----------
@@ -96,7 +103,12 @@ def find_start(
     """
     hidden = np.ones(len(labels[0]), dtype=bool)
     hidden[train] = False
-    rank = screen(expression.blocks(), [_blank(array, hidden) for array in labels])
+    seen = [_blank(array, hidden) for array in labels]
+    told = np.ones(len(labels), dtype=bool)
+    if len(labels) > 1:  # a task that nothing tells about would take the places of others
+        told = beyond_chance(expression.blocks(), seen)
+        told |= not told.any()
+    rank = screen(expression.blocks(), list(compress(seen, told)))
     with np.errstate(divide="ignore"):
         favour = np.clip(np.log(rules.weights), -_WORST, _WORST)
     merit = favour - np.log(rank)
@@ -117,7 +129,7 @@ def find_start(
     order = screened[
         stepwise_order(
             expression.on_model_scale(screened)[train].toarray(),
-            [array[train] for array in labels],
+            [array[train] for array in compress(labels, told)],
             length,
             class_weight_power=class_weight_power,
             required=rules.required[screened],
@@ -131,7 +143,7 @@ def find_start(
         order = np.concatenate([panel, order[~np.isin(order, panel)]])[: len(order)]
     genes = np.sort(order)
     others = by_merit[~np.isin(by_merit, genes)]
-    return Start(genes, score[genes].astype(np.float32), rules.subset(genes), others)
+    return Start(genes, score[genes].astype(np.float32), rules.subset(genes), others, told)
 
 
 def _blank(labels: NDArray[Any], hidden: NDArray[np.bool_]) -> NDArray[Any]:

@@ -141,6 +141,7 @@ class Training:
                 module,
                 data,
                 start.rules,
+                start.told,
                 self.annealing,
                 max_steps=self.max_steps,
                 **self.plan_kwargs,

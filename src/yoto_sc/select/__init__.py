@@ -2,7 +2,7 @@
 
 from yoto_sc.select._attribution import confusion_without
 from yoto_sc.select._labels import observed
-from yoto_sc.select._screening import screen
+from yoto_sc.select._screening import beyond_chance, screen
 from yoto_sc.select._stepwise import stepwise_order
 
-__all__ = ["confusion_without", "observed", "screen", "stepwise_order"]
+__all__ = ["beyond_chance", "confusion_without", "observed", "screen", "stepwise_order"]

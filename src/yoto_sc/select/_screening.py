@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EPS = 1e-9
+_RIDGE = 0.1
+"""Added to the variance within classes, so that a gene of a few cells separates none by chance."""
+_N_SHUFFLES, _CLEARLY, _N_BEST = 3, 1.25, 10
+"""A task is told about if its best genes are so many times better than with shuffled labels."""
 
 
 def screen(
@@ -49,6 +54,42 @@ def screen(
     return best
 
 
+def beyond_chance(
+    blocks: Iterable[tuple[slice, sp.csr_matrix]], labels: Sequence[NDArray[Any]]
+) -> NDArray[np.bool_]:
+    """Tell which tasks single genes say more about than they would by chance.
+
+    A gene says as much about a task as it lowers the criterion of :func:`stepwise_order`, alone
+    and with cells alike: 1 less the mean over pairs of classes of Wilks' lambda, or R². The mean
+    of the ten best genes must be 1.25 times what it is with the labels in random order, three
+    times over.
+
+    Parameters
+    ----------
+    blocks, labels
+        As in :func:`screen`.
+
+    Returns
+    -------
+    Shape ``(n_tasks,)``.
+    """
+    rng = np.random.default_rng(0)
+    tasks = [_Moments(task_labels) for task_labels in labels]
+    shuffled = [
+        [_Moments(_shuffled(task_labels, rng)) for _ in range(_N_SHUFFLES)]
+        for task_labels in labels
+    ]
+    for rows, matrix in blocks:
+        for moments in (*tasks, *chain.from_iterable(shuffled)):
+            moments.add(rows, matrix)
+    return np.array(
+        [
+            task.most_told() > _CLEARLY * max(other.most_told() for other in others)
+            for task, others in zip(tasks, shuffled, strict=True)
+        ]
+    )
+
+
 class _Moments:
     """Sums of one task over its observed cells: by class, or weighted with the target."""
 
@@ -79,6 +120,28 @@ class _Moments:
         overall, by_class = self._variance_ratios()
         return [_ranks(overall), *(_ranks(ratio) * len(by_class) for ratio in by_class)]
 
+    def most_told(self) -> float:
+        """How much the best genes tell about the task, each alone: their mean, from 0 to 1."""
+        told = self._told()
+        n_best = min(_N_BEST, len(told))
+        return float(np.partition(told, -n_best)[-n_best:].mean())
+
+    def _told(self) -> NDArray[np.float64]:
+        if self._continuous:
+            return self._correlation()
+        n_class = np.asarray(self._design.sum(axis=0)).ravel()[:, None]
+        n = n_class.sum()
+        means = self._sums / n_class
+        variance = np.maximum(self._squares / n - (self._sums.sum(axis=0) / n) ** 2, 0) + _EPS
+        within = np.maximum(self._squares - (n_class * means**2).sum(axis=0), 0) / n
+        within += _RIDGE * variance
+        confusion = np.zeros(means.shape[1])
+        for a in range(1, len(means)):  # one class at a time: all pairs may be too many to hold
+            confusion += (1 / (1 + (means[:a] - means[a]) ** 2 / within / 4)).sum(axis=0)
+        n_pairs = len(means) * (len(means) - 1) / 2
+        told: NDArray[np.float64] = 1 - confusion / n_pairs if n_pairs else confusion
+        return told
+
     def _correlation(self) -> NDArray[np.float64]:
         n = self._design[:, 0].sum()
         mean = self._sums[0] / n
@@ -105,3 +168,11 @@ def _ranks(statistic: NDArray[np.float64]) -> NDArray[np.float64]:
     ranks = np.empty(len(statistic))
     ranks[np.argsort(-statistic, kind="stable")] = np.arange(1, len(statistic) + 1)
     return ranks
+
+
+def _shuffled(labels: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+    """Deal the observed labels to the same cells at random."""
+    shuffled = labels.copy()
+    seen = observed(labels)
+    shuffled[seen] = rng.permutation(labels[seen])
+    return shuffled
