@@ -51,7 +51,6 @@ _VARIANTS = (
     "encoder_selects",
     "plackett_luce",
     "whole_panel",
-    "no_dropout",
     "little_decay",
     "narrow_encoder",
     "cells_alike",

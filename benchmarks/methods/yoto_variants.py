@@ -33,7 +33,7 @@ def _changes(variant: str, k: int) -> dict[str, Any]:
             return _plan(score_lr=5e-3)
         case "fixed_size":
             return {"train_kwargs": {"annealing": Annealing(k, k)}}
-        case "one_member":  # and so no cross-fitting
+        case "one_member":
             return {"model_kwargs": {"n_members": 1}}
         case "encoder_selects":
             return _plan(selection_network="encoder")
@@ -41,8 +41,6 @@ def _changes(variant: str, k: int) -> dict[str, Any]:
             return {"model_kwargs": {"relaxation": "plackett_luce"}}
         case "whole_panel":  # refined on the whole panel only, not on prefixes of it
             return _plan(full_panel_share=1.0)
-        case "no_dropout":
-            return {"model_kwargs": {"dropout": 0.0}}
         case "little_decay":
             return _plan(weight_decay=0.03)
         case "narrow_encoder":

@@ -24,8 +24,8 @@ def randomize(module, seed=0):
     return module
 
 
-def make_encoder(n_genes=N_GENES, n_hidden=N_HIDDEN, n_members=N_MEMBERS, dropout=0.0, seed=0):
-    encoder = randomize(Encoder(n_genes, n_hidden, n_members, dropout), seed)
+def make_encoder(n_genes=N_GENES, n_hidden=N_HIDDEN, n_members=N_MEMBERS, seed=0):
+    encoder = randomize(Encoder(n_genes, n_hidden, n_members), seed)
     encoder.mean.copy_(torch.linspace(0, 2, n_genes))
     encoder.scale.copy_(torch.linspace(0.5, 1.5, n_genes))
     return encoder
@@ -177,17 +177,6 @@ def test_gradient_reaches_the_mask():
     assert (mask.grad != 0).all()  # a gene outside the mask can ask to come in
 
 
-def test_dropout_acts_in_training_only():
-    encoder = make_encoder(n_hidden=200, dropout=0.3)
-    values, mask = make_values(), make_mask()
-    full, _ = encode(encoder.eval(), values, mask)
-    torch.manual_seed(0)
-    dropped, _ = encode(encoder.train(), values, mask)
-    zero = dropped == 0
-    assert 0.27 < zero.float().mean() < 0.33
-    torch.testing.assert_close(dropped[~zero], full[~zero] / 0.7)
-
-
 # --- heads: forward ---
 
 
@@ -214,7 +203,7 @@ def test_head_without_a_representation_is_a_linear_model():
 def test_initial_weights_keep_the_variance_whatever_the_number_of_genes():
     torch.manual_seed(0)
     for n_genes in (4, 400):
-        encoder = Encoder(n_genes, 300, 4, 0.0)
+        encoder = Encoder(n_genes, 300, 4)
         assert float(encoder.weight.detach().var()) == pytest.approx(1 / n_genes, rel=0.1)
         before = encoder.weight.detach().clone()
         encoder.reset_weight()

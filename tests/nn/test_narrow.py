@@ -26,7 +26,7 @@ class Network(nn.Module):
     def __init__(self, n_genes=N_GENES):
         super().__init__()
         self.selector = Selector(n_genes)
-        self.encoder = Encoder(n_genes, 5, N_MEMBERS, 0.0)
+        self.encoder = Encoder(n_genes, 5, N_MEMBERS)
         self.heads = nn.ModuleList(
             [CategoricalHead(n_genes, 5, N_MEMBERS, 3), ContinuousHead(n_genes, 5, N_MEMBERS)]
         )

@@ -277,8 +277,6 @@ BAD: dict[str, Bad] = {
             ("n_members", "two", TypeError),
             ("n_candidates", 0, ValueError),
             ("n_candidates", 1.5, TypeError),
-            ("dropout", 1.5, ValueError),
-            ("dropout", -0.1, ValueError),
             ("class_weight_power", np.nan, ValueError),
             ("relaxation", "soft", ValueError),
         )

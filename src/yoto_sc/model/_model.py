@@ -81,8 +81,6 @@ class YOTO(PredictionMixin, SavingMixin):
         Units of each encoder.
     n_members
         Size of the ensemble.
-    dropout
-        Share of hidden units dropped in training.
     class_weight_power
         A class of n cells weighs ``n ** -class_weight_power`` for each of its cells.
     relaxation
@@ -127,7 +125,6 @@ class YOTO(PredictionMixin, SavingMixin):
         n_candidates: int = 1000,
         n_hidden: int = 64,
         n_members: int = 4,
-        dropout: float = 0.2,
         class_weight_power: float = 0.5,
         relaxation: Relaxation = "threshold",
         random_state: int = 0,
@@ -154,7 +151,6 @@ class YOTO(PredictionMixin, SavingMixin):
             ("n_members", n_members),
         ):
             check_integer(value, name, minimum=1)
-        check_fraction(dropout, "dropout")
         check_integer(random_state, "random_state", minimum=0)
         self.tasks = registered_tasks(self.registry)
         n_allowed = self.summary_stats.n_vars
@@ -184,7 +180,6 @@ class YOTO(PredictionMixin, SavingMixin):
                 self.tasks,
                 n_hidden=n_hidden,
                 n_members=n_members,
-                dropout=dropout,
                 class_weight_power=class_weight_power,
                 relaxation=relaxation,
             )

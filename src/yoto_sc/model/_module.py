@@ -43,8 +43,6 @@ class YOTOModule(BaseModuleClass):
         Units of each encoder.
     n_members
         Size of the ensemble of encoders.
-    dropout
-        Share of hidden units dropped in training.
     class_weight_power
         See :class:`~yoto_sc.nn.CategoricalHead`.
     relaxation
@@ -57,7 +55,6 @@ class YOTOModule(BaseModuleClass):
         tasks: Sequence[Task],
         n_hidden: int = 64,
         n_members: int = 4,
-        dropout: float = 0.2,
         class_weight_power: float = 0.5,
         relaxation: Relaxation = "threshold",
     ) -> None:
@@ -66,7 +63,7 @@ class YOTOModule(BaseModuleClass):
         self.n_members = n_members
         self.class_weight_power = class_weight_power
         self.selector = Selector(n_genes, relaxation)
-        self.encoder = Encoder(n_genes, n_hidden, n_members, dropout)
+        self.encoder = Encoder(n_genes, n_hidden, n_members)
         heads: list[Head] = [
             CategoricalHead(n_genes, n_hidden, n_members, task.n_outputs, class_weight_power)
             if task.kind == "categorical"

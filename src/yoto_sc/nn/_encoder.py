@@ -34,15 +34,13 @@ class Encoder(nn.Module):
         Units of each member.
     n_members
         Number of encoders, trained side by side.
-    dropout
-        Share of the hidden units dropped in training.
     """
 
     gene_axes: ClassVar = {"mean": 0, "scale": 0, "weight": 1, "presence": 1}
     mean: torch.Tensor
     scale: torch.Tensor
 
-    def __init__(self, n_genes: int, n_hidden: int, n_members: int, dropout: float) -> None:
+    def __init__(self, n_genes: int, n_hidden: int, n_members: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(n_genes))
         self.register_buffer("scale", torch.ones(n_genes))
@@ -51,7 +49,6 @@ class Encoder(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_members, 1, n_hidden))
         self.gain = nn.Parameter(torch.ones(n_members, 1, n_hidden))
         self.shift = nn.Parameter(torch.zeros(n_members, 1, n_hidden))
-        self.dropout = dropout
         self.reset_weight()
 
     @torch.no_grad()
@@ -92,4 +89,4 @@ class Encoder(nn.Module):
         bias = self.bias + torch.matmul(mask.reshape(-1, 1, mask.shape[-1]), self.presence)
         hidden = torch.baddbmm(bias, inputs, self.weight)
         hidden = F.layer_norm(hidden, hidden.shape[-1:]) * self.gain + self.shift
-        return F.dropout(F.gelu(hidden, approximate="tanh"), self.dropout, self.training)
+        return F.gelu(hidden, approximate="tanh")
