@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from yoto_sc.select._moments import class_moments
+from yoto_sc.select._moments import RIDGE, class_moments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +16,7 @@ def confusion_without(
     values: NDArray[np.float32],
     labels: NDArray[Any],
     *,
-    ridge: float = 0.1,
+    ridge: float = RIDGE,
     class_weight_power: float = 0.5,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     r"""Tell how hard each class is to tell from the others, with each gene left out.

@@ -1,4 +1,4 @@
-"""Means of classes and the covariance within them."""
+"""Means of classes, the covariance within them, and how well pairs of classes are told apart."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from yoto_sc.select._labels import is_continuous, observed, standardized_target
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+RIDGE = 0.1
+"""Added to unit variances within classes: near copies and rare genes bring little."""
 
 
 def class_moments(
@@ -60,3 +64,27 @@ def class_moments(
     within[np.diag_indices_from(within)] += ridge
     means = np.vstack([-between, between]) if is_continuous(labels) else between / lengths[:, None]
     return means, within
+
+
+def mean_lambda(
+    means: NDArray[np.float64], distances: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Return the mean of Wilks' lambda over the pairs of classes, for each gene ``(n_vars,)``.
+
+    Parameters
+    ----------
+    means
+        Of the classes, in units of each gene's standard deviation within them, shape
+        ``(n_classes, n_vars)``.
+    distances
+        Squared distances of the classes by other genes, ``(n_classes, n_classes)``; `None`: there
+        are no other genes.
+    """
+    total = np.zeros(means.shape[1])
+    for a in range(1, len(means)):  # one class at a time: all pairs may be too many to hold
+        squares = (means[:a] - means[a]) ** 2
+        if distances is not None:
+            squares += distances[a, :a, None]
+        total += (1 / (1 + squares / 4)).sum(axis=0)
+    n_pairs = len(means) * (len(means) - 1) / 2
+    return total / max(n_pairs, 1)

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from yoto_sc.select._labels import is_continuous, observed, standardized_target
+from yoto_sc.select._moments import RIDGE, mean_lambda
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EPS = 1e-9
-_RIDGE = 0.1
-"""Added to the variance within classes, so that a gene of a few cells separates none by chance."""
 _N_SHUFFLES, _CLEARLY, _N_BEST = 3, 1.25, 10
 """A task is told about if its best genes are so many times better than with shuffled labels."""
 
@@ -47,9 +46,7 @@ def screen(
     Shape ``(n_vars,)``: the smaller, the better.
     """
     tasks = [_Moments(task_labels) for task_labels in labels]
-    for rows, matrix in blocks:
-        for task in tasks:
-            task.add(rows, matrix)
+    _add(blocks, tasks)
     best: NDArray[np.float64] = np.min([r for task in tasks for r in task.rankings()], axis=0)
     return best
 
@@ -79,9 +76,7 @@ def beyond_chance(
         [_Moments(_shuffled(task_labels, rng)) for _ in range(_N_SHUFFLES)]
         for task_labels in labels
     ]
-    for rows, matrix in blocks:
-        for moments in (*tasks, *chain.from_iterable(shuffled)):
-            moments.add(rows, matrix)
+    _add(blocks, [*tasks, *chain.from_iterable(shuffled)])
     return np.array(
         [
             task.most_told() > _CLEARLY * max(other.most_told() for other in others)
@@ -107,9 +102,8 @@ class _Moments:
         self._sums: Any = 0.0
         self._squares: Any = 0.0
 
-    def add(self, rows: slice, matrix: sp.csr_matrix) -> None:
+    def add(self, rows: slice, values: sp.csr_matrix) -> None:
         design = self._design[rows]
-        values = matrix.astype(np.float64)
         self._sums += (design.T @ values).toarray()
         seen = design.getnnz(axis=1) > 0
         self._squares += np.asarray(values[seen].power(2).sum(axis=0)).ravel()
@@ -134,13 +128,10 @@ class _Moments:
         means = self._sums / n_class
         variance = np.maximum(self._squares / n - (self._sums.sum(axis=0) / n) ** 2, 0) + _EPS
         within = np.maximum(self._squares - (n_class * means**2).sum(axis=0), 0) / n
-        within += _RIDGE * variance
-        confusion = np.zeros(means.shape[1])
-        for a in range(1, len(means)):  # one class at a time: all pairs may be too many to hold
-            confusion += (1 / (1 + (means[:a] - means[a]) ** 2 / within / 4)).sum(axis=0)
-        n_pairs = len(means) * (len(means) - 1) / 2
-        told: NDArray[np.float64] = 1 - confusion / n_pairs if n_pairs else confusion
-        return told
+        within += RIDGE * variance
+        if len(means) < 2:  # there is nothing to tell
+            return np.zeros(means.shape[1])
+        return 1 - mean_lambda(means / np.sqrt(within))
 
     def _correlation(self) -> NDArray[np.float64]:
         n = self._design[:, 0].sum()
@@ -161,6 +152,14 @@ class _Moments:
         difference = self._sums / n_class - (total - self._sums) / n_rest
         between_one = n_class * n_rest / n * difference**2
         return overall, between_one / (np.maximum(spread - between_one, 0) + _EPS)
+
+
+def _add(blocks: Iterable[tuple[slice, sp.csr_matrix]], tasks: Sequence[_Moments]) -> None:
+    """Show all rows to every task, in one pass."""
+    for rows, matrix in blocks:
+        values = matrix.astype(np.float64)
+        for task in tasks:
+            task.add(rows, values)
 
 
 def _ranks(statistic: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from yoto_sc.select._moments import class_moments
+from yoto_sc.select._moments import RIDGE, class_moments, mean_lambda
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ def stepwise_order(
     labels: Sequence[NDArray[Any]],
     n_steps: int,
     *,
-    ridge: float = 0.1,
+    ridge: float = RIDGE,
     class_weight_power: float = 0.5,
     required: NDArray[np.bool_] | None = None,
     weights: NDArray[np.float64] | None = None,
@@ -120,13 +120,8 @@ class _Pairs:
 
     def confusion(self) -> NDArray[np.float64]:
         """Return the mean lambda of the pairs with each gene added, shape ``(n_vars,)``."""
-        means = self._means / np.sqrt(np.maximum(self._variances, _TINY))
-        total = np.zeros(means.shape[1])
-        for a in range(1, len(means)):  # one class at a time: all pairs may be too many to hold
-            squares = (means[:a] - means[a]) ** 2 + self._distances[a, :a, None]
-            total += (1 / (1 + squares / 4)).sum(axis=0)
-        n_pairs = len(means) * (len(means) - 1) / 2
-        return total / max(n_pairs, 1)
+        scale = np.sqrt(np.maximum(self._variances, _TINY))
+        return mean_lambda(self._means / scale, self._distances)
 
     def add(self, j: int) -> None:
         """Condition on the j-th gene."""
