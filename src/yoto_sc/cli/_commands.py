@@ -29,6 +29,7 @@ from yoto_sc.cli._options import (
     genes,
     group_key,
     input_,
+    key_added,
     layer,
     option,
     repeated,
@@ -148,7 +149,7 @@ def commands() -> None:
     "--group-key",
     metavar="COLUMN",
     default="auto",
-    help="Column of obs whose groups are held out in a second training; auto looks for donors, "
+    help="Column of obs whose groups are held out in one more training; auto looks for donors, "
     "none leaves it out.",
     callback=group_key,
 )
@@ -177,9 +178,7 @@ def commands() -> None:
     "Training", "--accelerator", metavar="NAME", default="auto", help="Where to train: cpu, gpu, …"
 )
 @option("Training", "--devices", metavar="N", default="auto", help="How many devices to train on.")
-@option(
-    "Output", "--key-added", metavar="KEY", default="yoto", help="Prefix of all columns written."
-)
+@key_added
 @common("Directory")
 @config
 def select(
@@ -229,9 +228,7 @@ def select(
     help="Cells with less confidence get no label.",
 )
 @option("Prediction", "--layer", metavar="LAYER", help="Layer with the expression, in place of X.")
-@option(
-    "Output", "--key-added", metavar="KEY", default="yoto", help="Prefix of all columns written."
-)
+@key_added
 @common("h5ad or CSV file")
 @config
 def predict(

@@ -155,6 +155,9 @@ input_ = click.argument("input", type=click.Path(exists=True, path_type=Path))
 layer = option(
     "Genes", "--layer", metavar="LAYER", help="Layer with the expression, in place of X."
 )
+key_added = option(
+    "Output", "--key-added", metavar="KEY", default="yoto", help="Prefix of all columns written."
+)
 config = option(
     "Other",
     "--config",
