@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from yoto_sc.pl._compare import compare
 from yoto_sc.pl._confusion import confusion
-from yoto_sc.pl._dotplot import selected_genes_dotplot
-from yoto_sc.pl._heatmap import selected_genes_heatmap
-from yoto_sc.pl._matrixplot import selected_genes_matrixplot
+from yoto_sc.pl._grouped_plots import (
+    selected_genes_dotplot,
+    selected_genes_heatmap,
+    selected_genes_matrixplot,
+    selected_genes_stacked_violin,
+)
 from yoto_sc.pl._path import path
 from yoto_sc.pl._redundancy import redundancy
 from yoto_sc.pl._selected_genes import selected_genes
 from yoto_sc.pl._stability import stability
-from yoto_sc.pl._stacked_violin import selected_genes_stacked_violin
 from yoto_sc.pl._training import training
 from yoto_sc.pl._umap import selected_genes_umap
 

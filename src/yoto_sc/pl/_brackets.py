@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from yoto_sc.pl._figure import figure_of, widen_gap
+from yoto_sc.pl._figure import figure_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from numpy.typing import NDArray
 
 LABEL_INCHES = 0.145
 """Height of a small label and the space it needs."""
+LEGEND_INCHES = 0.15
+"""Space between the names of the groups and the legend."""
 
 
-def relabel_brackets(axes: dict[str, Axes], groups: Sequence[str], *, may_widen: bool) -> None:
+def relabel_brackets(axes: dict[str, Axes], groups: Sequence[str], *, may_move: bool) -> None:
     """Write the names of the groups beside their brackets in small letters, and in full.
 
     Parameters
@@ -29,11 +30,10 @@ def relabel_brackets(axes: dict[str, Axes], groups: Sequence[str], *, may_widen:
         What scanpy's grouped plots return.
     groups
         Names of the groups that have genes, in the order shown.
-    may_widen
-        Widen the figure where names stand at the right and would run into the legend.
+    may_move
+        Move the legend away from names that stand at the right and would run into it.
     """
-    brackets = axes.get("gene_group_ax", axes.get("gene_groups_ax"))
-    texts = [] if brackets is None else list(brackets.texts)
+    texts = axes["gene_group_ax" if "gene_group_ax" in axes else "gene_groups_ax"].texts
     for text in texts:
         text.set_fontsize("small")
     if not texts or texts[0].get_rotation() != 270:
@@ -41,13 +41,13 @@ def relabel_brackets(axes: dict[str, Axes], groups: Sequence[str], *, may_widen:
     # genes run down, and scanpy cut the names to the length of the brackets
     for text, name in zip(texts, groups, strict=True):
         text.set(text=name, rotation=0, ha="left", x=0.6)
-    legend = axes.get("color_legend_ax")
-    if may_widen and legend is not None:
-        to_inches = figure_of(legend).dpi_scale_trans.inverted()
-        right = max(text.get_window_extent().transformed(to_inches).x1 for text in texts)
-        missing = right + 0.15 - legend.get_window_extent().transformed(to_inches).x0
-        if missing > 0:
-            widen_gap(legend, missing)
+    if may_move:
+        figure = figure_of(axes["color_legend_ax"])
+        right = max(text.get_window_extent().x1 for text in texts) + LEGEND_INCHES * figure.dpi
+        missing = right - axes["color_legend_ax"].get_window_extent().x0
+        for name in axes.keys() & {"color_legend_ax", "size_legend_ax"}:
+            place = axes[name].get_position()
+            axes[name].set_position(place.translated(max(missing, 0) / figure.bbox.width, 0))
 
 
 def spread(positions: Sequence[float], gap: float) -> NDArray[np.float64]:
@@ -63,16 +63,18 @@ def spread(positions: Sequence[float], gap: float) -> NDArray[np.float64]:
     return moved
 
 
-def spread_ticks(axis: Axis, inches: float) -> None:
-    """Move the tick labels of an axis apart where they would overlap.
+def spread_ticks(ax: Axes, *, down: bool) -> None:
+    """Move tick labels apart that would overlap.
 
     Parameters
     ----------
-    axis
-        An axis with ticks in increasing order.
-    inches
-        Length of the axis.
+    ax
+        Axes with ticks in increasing order.
+    down
+        Whether the ticks to move are those of the y axis.
     """
+    width, height = ax.get_position().size * figure_of(ax).get_size_inches()
+    axis, inches = (ax.yaxis, height) if down else (ax.xaxis, width)
     labels = [label.get_text() for label in axis.get_ticklabels()]
     first, last = axis.get_view_interval()
     gap = LABEL_INCHES * abs(last - first) / inches

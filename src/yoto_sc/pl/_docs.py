@@ -44,19 +44,40 @@ KeyError
 ValueError
     `n_genes` is out of range, or `groupby` holds no groups."""
 
+MEANS = f"""\
+Parameters
+----------
+{GROUPED}
+ax
+    Where to draw; ``None``: a new figure.
+{SHOW}
+return_fig
+    Return scanpy's ``{{result}}`` to style further; nothing is drawn yet.
+**kwargs
+    Passed to :func:`scanpy.pl.{{plot}}`, such as ``standard_scale="var"``.
+
+Returns
+-------
+Dictionary of axes, as scanpy returns; ``None`` if `show`.
+
+Raises
+------
+{GROUPED_RAISES}
+
+Examples
+--------
+>>> import yoto_sc as yt
+>>> yt.tl.select(adata, n_genes=32, categorical_keys=["cell_type"])  # doctest: +SKIP
+>>> yt.pl.selected_genes_{{plot}}(adata, groupby="cell_type")  # doctest: +SKIP"""
+
 
 def fill(**parts: str) -> Callable[[Function], Function]:
-    """Fill the ``{named}`` places of a docstring."""
+    """Fill the ``{named}`` places of a docstring, in the order given."""
 
     def decorate(function: Function) -> Function:
         text = inspect.cleandoc(function.__doc__ or "")
         for name, part in parts.items():
-            lines = text.split("\n")
-            for number, line in enumerate(lines):
-                if line.strip() == f"{{{name}}}":
-                    indent = line[: len(line) - len(line.lstrip())]
-                    lines[number] = "\n".join(indent + row for row in part.split("\n"))
-            text = "\n".join(lines)
+            text = text.replace(f"{{{name}}}", part)
         function.__doc__ = text
         return function
 

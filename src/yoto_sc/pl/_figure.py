@@ -18,14 +18,14 @@ Axes that the caller brought stay the caller's: their figure is never closed her
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
-    from matplotlib.gridspec import GridSpec
 
 
 def new_figure(figsize: tuple[float, float], show: bool | None) -> Figure:
@@ -81,7 +81,7 @@ def draw_with_scanpy(
     plot: Callable[..., Any],
     *args: Any,
     show: bool | None,
-    adjust: Callable[[Any], None] | None = None,
+    adjust: Callable[[Any], None],
     **kwargs: Any,
 ) -> Any:
     """Call one of scanpy's plots and treat its figures as ours.
@@ -95,7 +95,7 @@ def draw_with_scanpy(
     show
         As in the public functions; scanpy itself never shows.
     adjust
-        Called with what `plot` returned, before anything is shown.
+        Called with the axes that `plot` returned, before anything is shown.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def draw_with_scanpy(
     with ExitStack() as on_error:
         on_error.callback(close_new)
         drawn = plot(*args, show=False, **kwargs)
-        if adjust is not None:
+        if not kwargs.get("return_fig"):
             adjust(drawn)
         on_error.pop_all()
     if show:
@@ -123,53 +123,33 @@ def draw_with_scanpy(
     return drawn
 
 
-def fit(ax: Axes, pad: float = 0.08) -> None:
+def fit(figure: Figure, pad: float = 0.08) -> None:
     """Resize a figure around what is drawn in it, so that no label is cut off.
 
-    All axes keep their size in inches.
+    Saving with ``bbox_inches="tight"`` would do the same, but figures are also saved without, and
+    scanpy's grids know no layout engine.
 
     Parameters
     ----------
-    ax
-        One of the axes of the figure. They must all hang on one grid, as those of scanpy's plots
-        do, and pyplot must know of the figure.
+    figure
+        All its axes keep their size in inches.
     pad
         Margin in inches.
     """
-    figure, grid = figure_of(ax), outer_grid(ax)
-    width, height = figure.get_size_inches()
-    margins, box = grid.get_subplot_params(figure), figure.get_tightbbox()
-    new_width, new_height = box.width + 2 * pad, box.height + 2 * pad
-    figure.set_size_inches(new_width, new_height)
-    grid.update(
-        left=(margins.left * width - box.x0 + pad) / new_width,
-        right=(margins.right * width - box.x0 + pad) / new_width,
-        bottom=(margins.bottom * height - box.y0 + pad) / new_height,
-        top=(margins.top * height - box.y0 + pad) / new_height,
-    )
+    from matplotlib.transforms import Bbox
+
+    size, box = figure.get_size_inches(), figure.get_tightbbox().padded(pad)
+    figure.set_size_inches(*box.size)
+    for ax in figure.axes:
+        corners = ax.get_position(original=True).get_points() * size
+        ax.set_position(Bbox((corners - box.min) / box.size))
 
 
-def widen_gap(ax: Axes, inches: float) -> None:
-    """Put `inches` more between the two columns of a grid, and leave all else its size.
-
-    Parameters
-    ----------
-    ax
-        One of the axes of a figure as `fit` needs it.
-    inches
-        Added to the width of the figure.
-    """
-    figure, grid = figure_of(ax), outer_grid(ax)
-    width, height = figure.get_size_inches()
-    margins = grid.get_subplot_params(figure)
-    column = width * (margins.right - margins.left) / (2 + margins.wspace)  # the mean of the two
-    new_width = width + inches
-    figure.set_size_inches(new_width, height)
-    grid.update(
-        wspace=margins.wspace + inches / column,
-        left=margins.left * width / new_width,
-        right=(margins.right * width + inches) / new_width,
-    )
+def label_color_bar(image: ScalarMappable, label: str) -> None:
+    """Write what the colours of `image` are beside its bar, if it has one."""
+    if image.colorbar is not None:
+        image.colorbar.set_label(label, fontsize="small")
+        image.colorbar.ax.tick_params(labelsize="small")
 
 
 def figure_of(ax: Axes) -> Figure:
@@ -177,14 +157,6 @@ def figure_of(ax: Axes) -> Figure:
     if ax.figure is None:
         raise ValueError("The axes were removed from their figure. Pass axes that are in one.")
     return ax.figure.figure  # of a subfigure this is the whole figure
-
-
-def outer_grid(ax: Axes) -> GridSpec:
-    """Return the grid of the figure, which `ax` may lie several grids deep in."""
-    spec = ax.get_subplotspec()
-    if spec is None:
-        raise ValueError("The axes lie in no grid. Pass axes that pyplot.subplots made.")
-    return cast("GridSpec", spec.get_topmost_subplotspec().get_gridspec())
 
 
 def _session_shows_figures() -> bool:

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from yoto_sc.pl._brackets import relabel_brackets
+from yoto_sc.pl._brackets import relabel_brackets, spread_ticks
 from yoto_sc.pl._common import gene_labels, read_panel
 from yoto_sc.pl._expression import read_expression
-from yoto_sc.pl._figure import draw_with_scanpy, fit
+from yoto_sc.pl._figure import draw_with_scanpy, figure_of, fit, label_color_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from anndata import AnnData
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
-class Grouped:
+class Shown(NamedTuple):
+    """Which genes to show, and how to read and name them; as in the public functions."""
+
+    key: str
+    n_genes: int | None
+    layer: str | None
+    use_raw: bool | None
+    log: bool | None
+    gene_symbols: str | None
+
+
+class Grouped(NamedTuple):
     """Input of one of scanpy's grouped plots.
 
     Parameters
@@ -41,45 +50,19 @@ class Grouped:
     expression: str
 
 
-def group_panel(
-    adata: AnnData,
-    groupby: str,
-    *,
-    key: str,
-    n_genes: int | None,
-    layer: str | None,
-    use_raw: bool | None,
-    log: bool | None,
-    gene_symbols: str | None,
-) -> Grouped:
+def group_panel(adata: AnnData, groupby: str, shown: Shown) -> Grouped:
     """Put each panel gene under the group that expresses it most.
 
     Cells without a group are left out. Groups come in category order, and the genes of a group
     by rank. The group with the highest mean is also the one with the highest z-score of the mean.
-
-    Parameters
-    ----------
-    adata
-        Annotated data with the results of a selection; not changed.
-    groupby
-        Column of ``adata.obs`` that holds the groups.
-    key, n_genes, layer, use_raw, log, gene_symbols
-        As in the public functions.
-
-    Raises
-    ------
-    KeyError
-        There is no selection under `key`, or `groupby` is not a column.
-    ValueError
-        `groupby` holds no group, or continuous numbers.
     """
     import anndata as ad
 
     groups = _groups(adata, groupby)
-    genes = read_panel(adata, key, n_genes).genes
-    labels = gene_labels(adata, genes, gene_symbols)
+    genes = read_panel(adata, shown.key, shown.n_genes).genes
+    labels = gene_labels(adata, genes, shown.gene_symbols)
     values, expression = read_expression(
-        adata, genes, key=key, layer=layer, use_raw=use_raw, log=log
+        adata, genes, key=shown.key, layer=shown.layer, use_raw=shown.use_raw, log=shown.log
     )
     kept = groups.codes >= 0
     values, groups = values[kept], groups[kept]
@@ -134,14 +117,13 @@ def highest_group(
 
 def draw_grouped(
     plot: Callable[..., Any],
-    grouped: Grouped,
+    adata: AnnData,
     groupby: str,
-    *,
-    ax: Axes | None = None,
+    shown: Shown,
     show: bool | None,
-    return_fig: bool = False,
-    adjust: Callable[[Any], None] | None = None,
-    **kwargs: Any,
+    kwargs: dict[str, Any],
+    *,
+    statistic: str | None = None,
 ) -> Any:
     """Call a grouped plot of scanpy so that every label can be read.
 
@@ -149,44 +131,35 @@ def draw_grouped(
     ----------
     plot
         ``scanpy.pl.dotplot`` or one of its kin.
-    grouped
-        From :func:`group_panel`.
-    groupby
-        The column that holds the groups.
-    ax, show, return_fig
+    adata, groupby, shown, show
         As in the public functions.
-    adjust
-        Called with the dictionary of axes that scanpy returns.
-    **kwargs
-        Passed to `plot`.
+    kwargs
+        Further arguments of `plot`.
+    statistic
+        What the colours are of each group's cells; `None`: a heatmap, they are the cells' own.
     """
+    grouped = group_panel(adata, groupby, shown)
     order = _shown_order(grouped, groupby, kwargs.get("dendrogram", False))
     var_names = grouped.var_names
     if len(order) < grouped.adata.obs[groupby].cat.categories.size:
         # scanpy follows the dendrogram itself only if genes are shown under every group
         var_names = {group: var_names[group] for group in order}
-    extra: dict[str, Any] = {"return_fig": True} if return_fig else {}
-    if ax is not None:
-        extra["ax"] = ax
+    scaled = ", scaled" if kwargs.get("standard_scale") else ""
+    if statistic is not None:
+        title = f"{statistic} {grouped.expression}\nin group{scaled}"
+        kwargs = {"colorbar_title": title, **kwargs}
 
-    def adjust_axes(axes: Any) -> None:
-        if return_fig:
-            return
-        if adjust is not None:
-            adjust(axes)
-        relabel_brackets(axes, order, may_widen=ax is None)
-        if ax is None:
-            fit(next(iter(axes.values())))
+    def adjust(axes: dict[str, Axes]) -> None:
+        if statistic is None:
+            spread_ticks(axes["groupby_ax"], down=not kwargs.get("swap_axes", False))
+            label_color_bar(axes["heatmap_ax"].images[0], f"{grouped.expression}{scaled}")
+        is_own = kwargs.get("ax") is None
+        relabel_brackets(axes, order, may_move=is_own)
+        if is_own:
+            fit(figure_of(next(iter(axes.values()))))
 
     return draw_with_scanpy(
-        plot,
-        grouped.adata,
-        var_names,
-        groupby,
-        show=show,
-        adjust=adjust_axes,
-        **extra,
-        **kwargs,
+        plot, grouped.adata, var_names, groupby, show=show, adjust=adjust, **kwargs
     )
 
 
@@ -202,18 +175,6 @@ def _shown_order(grouped: Grouped, groupby: str, dendrogram: bool | str) -> list
         sc.tl.dendrogram(grouped.adata, groupby, use_rep="X", key_added=name)
     ordered = map(str, grouped.adata.uns[name]["categories_ordered"])
     return [group for group in ordered if group in groups]
-
-
-def color_title(statistic: str, expression: str, kwargs: Mapping[str, Any]) -> str:
-    r"""Return the title of a colour bar.
-
-    Examples
-    --------
-    >>> color_title("Mean", "log1p expression", {"standard_scale": "var"})
-    'Mean log1p expression\nin group, scaled'
-    """
-    scaled = ", scaled" if kwargs.get("standard_scale") else ""
-    return f"{statistic} {expression}\nin group{scaled}"
 
 
 def _groups(adata: AnnData, groupby: str) -> pd.Categorical:

@@ -10,7 +10,7 @@ from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc.pl._common import gene_labels, read_panel
 from yoto_sc.pl._docs import EXPRESSION, SHOW, fill
 from yoto_sc.pl._expression import read_expression
-from yoto_sc.pl._figure import draw_with_scanpy, figure_of, fit
+from yoto_sc.pl._figure import draw_with_scanpy, figure_of, fit, label_color_bar
 from yoto_sc.pl._style import LIGHT_GREY
 
 if TYPE_CHECKING:
@@ -116,12 +116,9 @@ def selected_genes_umap(
         if ax is not None and bar_location is not None:
             figure_of(ax).colorbar(ax.collections[-1], ax=ax, location=bar_location)
         for axes in every:
-            bar = axes.collections[-1].colorbar if axes.collections else None
-            if bar is not None:
-                bar.set_label(expression, fontsize="small")
-                bar.ax.tick_params(labelsize="small")
+            label_color_bar(axes.collections[-1], expression)
         if ax is None:
-            fit(every[0])
+            fit(figure_of(every[0]))
 
     with mpl.rc_context({"figure.figsize": PANEL_INCHES}):  # the size of one of scanpy's plots
         return draw_with_scanpy(
@@ -131,7 +128,7 @@ def selected_genes_umap(
             color=labels,
             ncols=ncols,
             show=show,
-            adjust=None if kwargs.get("return_fig") else adjust,
+            adjust=adjust,
             **kwargs,
         )
 
