@@ -23,15 +23,53 @@ def points(ax):
     return found
 
 
-def test_genes_stand_by_rank_at_their_score(adata):
+def test_genes_stand_by_rank_at_what_the_panel_loses_without_them(adata):
     ax = yt.pl.selected_genes(adata)
-    expected = adata.var[adata.var["yoto_selected"]].sort_values("yoto_rank")
-    assert names(ax) == list(expected.index)
+    genes = list(adata.var[adata.var["yoto_selected"]].sort_values("yoto_rank").index)
+    assert names(ax) == genes
     assert ax.yaxis.get_inverted()
+    rises = adata.uns["yoto"]["attribution"].loc[genes, "criterion_increase"]
     drawn = points(ax)
-    np.testing.assert_allclose([drawn[row][0] for row in range(32)], expected["yoto_score"])
+    np.testing.assert_allclose([drawn[row][0] for row in range(32)], rises)
+    stems = [segment[:, 0] for segment in ax.collections[0].get_segments()]
+    np.testing.assert_allclose(stems, [(0, rise) for rise in rises])
+    assert ax.get_xlim()[0] < min(rises.min(), 0)
+    assert ax.get_xlim()[1] > rises.max()
     assert ax.get_title("left") == "Panel of 32 genes"
-    assert ax.get_xlabel() == "selection score (by rank)"
+    assert ax.get_xlabel() == (
+        "what the panel loses without the gene\n(rise of its task's criterion)"
+    )
+
+
+@pytest.mark.parametrize("n_genes", [8, 40])
+def test_in_other_sizes_the_values_are_those_of_the_panel_as_selected(adata, n_genes):
+    ax = yt.pl.selected_genes(adata, n_genes=n_genes)
+    rises = adata.uns["yoto"]["attribution"]["criterion_increase"].iloc[:n_genes]
+    drawn = points(ax)
+    assert sorted(drawn) == list(range(min(n_genes, 32)))
+    np.testing.assert_allclose([drawn[row][0] for row in sorted(drawn)], rises)
+    assert len(names(ax)) == n_genes
+    assert ax.get_xlabel().startswith("what the panel of 32 loses")
+
+
+def test_values_that_are_zero_negative_or_unknown(adata):
+    attribution = adata.uns["yoto"]["attribution"]
+    attribution["criterion_increase"] = [0.0, -0.001, np.nan, -np.inf] + [0.01] * 28
+    ax = yt.pl.selected_genes(adata)
+    drawn = points(ax)
+    assert sorted(drawn) == [0, 1, *range(4, 32)]
+    assert (drawn[0][0], drawn[1][0]) == (0, -0.001)
+    assert ax.get_xlim()[0] < -0.001
+    written = {int(text.get_position()[1]): text.get_text() for text in ax.texts[:32]}
+    assert [written[row] for row in range(32)] == list(attribution["category"])
+
+
+def test_a_panel_that_loses_nothing_can_be_drawn(adata):
+    adata.uns["yoto"]["attribution"]["criterion_increase"] = 0.0
+    ax = yt.pl.selected_genes(adata)
+    assert {x for x, _ in points(ax).values()} == {0}
+    low, high = ax.get_xlim()
+    assert low < 0 < high
 
 
 def test_colour_is_the_task_and_text_the_class(adata):
@@ -72,11 +110,11 @@ def test_any_size_of_the_same_ranking(adata, n_genes, n_columns):
 
 def test_rows_are_as_high_in_small_as_in_large_figures(adata):
     heights = []
-    for n_genes in (8, 64):
+    for n_genes in (1, 8, 64):
         ax = yt.pl.selected_genes(adata, n_genes=n_genes)
         ax.figure.draw_without_rendering()
         heights.append(ax.get_window_extent().height / ax.figure.dpi / n_genes)
-    assert heights == pytest.approx([0.18, 0.18], abs=0.05)
+    assert heights == pytest.approx([0.19] * 3, abs=0.06)
 
 
 def test_given_axes_hold_all_genes(adata):
@@ -85,8 +123,25 @@ def test_given_axes_hold_all_genes(adata):
     assert len(names(ax)) == 100
 
 
-def test_without_attribution_there_is_no_legend(adata):
-    del adata.uns["yoto"]["attribution"]
+@pytest.mark.parametrize("missing", ["table", "column", "values"])
+def test_where_it_is_not_known_what_genes_add_the_axis_says_so(adata, missing):
+    attribution = adata.uns["yoto"]["attribution"]
+    if missing == "table":
+        del adata.uns["yoto"]["attribution"]
+    elif missing == "column":
+        del attribution["criterion_increase"]
+    else:
+        attribution["criterion_increase"] = np.nan
+    ax = yt.pl.selected_genes(adata)
+    assert names(ax) == yt.Panel.from_adata(adata).genes
+    assert points(ax) == {}
+    assert ax.get_xlabel() == "what each gene adds was not stored"
+    assert len(ax.get_xticks()) == 0
+    assert ax.figure.legends == []
+
+
+def test_without_a_task_dots_are_grey(adata):
+    adata.uns["yoto"]["attribution"]["task"] = ""
     ax = yt.pl.selected_genes(adata)
     assert ax.figure.legends == []
     assert {color for _, color in points(ax).values()} == {"#6b6b6b"}
@@ -103,16 +158,6 @@ def test_symbols_stand_for_var_names_where_they_are_unique(adata):
     adata.var.loc[genes[:4], "symbol"] = ["same", "same", None, genes[5]]
     shown = names(yt.pl.selected_genes(adata, gene_symbols="symbol"))
     assert shown == [*genes[:4], *(f"s_{gene}" for gene in genes[4:])]
-
-
-def test_negative_and_infinite_scores(adata):
-    genes = yt.Panel.from_adata(adata).genes
-    adata.var["yoto_score"] -= np.float32(0.5)
-    adata.var.loc[genes[0], "yoto_score"] = np.inf
-    ax = yt.pl.selected_genes(adata)
-    scores = adata.var.loc[genes[1:], "yoto_score"]
-    assert points(ax)[0][0] == pytest.approx(scores.max())
-    assert ax.get_xlim()[0] < scores.min()
 
 
 @pytest.mark.parametrize("n_genes", [0, -1, 701])

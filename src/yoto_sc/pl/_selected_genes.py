@@ -1,10 +1,11 @@
-"""The panel's genes by score, with what each is for."""
+"""The panel's genes by rank, with what each is for."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc.pl._common import gene_labels, read_panel
@@ -15,7 +16,6 @@ from yoto_sc.pl._style import GREY, LIGHT_GREY, TaskStyle, task_styles
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import pandas as pd
     from anndata import AnnData
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
@@ -26,6 +26,7 @@ ROW_INCHES = 0.19
 COLUMN_INCHES = 5.0
 LEGEND_TITLE = "task served most"
 NO_TASK = TaskStyle(GREY, "o")
+UNKNOWN = "what each gene adds was not stored"
 
 
 @fill(show=SHOW)
@@ -38,10 +39,18 @@ def selected_genes(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes | None:
-    """Show the panel's genes by score, coloured by the task each serves most.
+    """Show the panel's genes by rank, and what the panel would lose without each.
 
-    The class a gene serves most is written beside it in grey: without the gene, cells
-    of that class lose most.
+    A dot stands at the rise of the selection criterion when the gene is left out: by so much its
+    task gets harder to tell (``criterion_increase`` in ``adata.uns["yoto"]["attribution"]``). The
+    colour is that task, the one that the gene serves most. A gene that others can stand in for
+    has a small rise, even at a high rank.
+
+    The class that owes most to a gene is written beside it in grey: of the rises of that class's
+    confusion with the others, over all genes, this gene's is the largest share.
+
+    The rises are known for the genes of the panel as selected, and are those in that panel.
+    A gene without one, such as those that a larger `n_genes` adds, has its name and no dot.
 
     Parameters
     ----------
@@ -77,26 +86,36 @@ def selected_genes(
     """
     panel = read_panel(adata, key, n_genes)
     table = panel.table.loc[panel.genes].copy()
-    table["score"] = _finite(table["score"].to_numpy(dtype=np.float64))
+    rises = _rises(adata, key)
+    table["rise"] = rises.reindex(table.index)
     table["label"] = gene_labels(adata, panel.genes, gene_symbols)
-    styles = _styles(adata, key, table["task"])
+    styles = _styles(adata, key, table.loc[table["rise"].notna(), "task"])
     columns = np.array_split(
         np.arange(len(table)), 1 if ax is not None else -(-len(table) // MAX_ROWS)
     )
     all_axes = [ax] if ax is not None else _new_axes(columns, show)
-    limits = _limits(table["score"].to_numpy())
+    limits = _limits(table["rise"])
     for axes, rows in zip(all_axes, columns, strict=True):
-        _draw(axes, table.iloc[rows], styles, limits, n_rows=len(columns[0]))
+        _draw(axes, table.iloc[rows], styles, n_rows=len(columns[0]))
+        if limits is None:
+            axes.set_xticks([])
+            axes.set_xlabel(UNKNOWN)
+        else:
+            axes.set_xlim(*limits)
+            whose = "the panel" if len(rises) == len(table) else f"the panel of {len(rises)}"
+            axes.set_xlabel(f"what {whose} loses without the gene\n(rise of its task's criterion)")
     title = f"Panel of {len(table)} genes" if len(table) > 1 else "Panel of 1 gene"
-    _add_titles(all_axes, title, styles if table["task"].ne("").any() else {}, ax is not None)
+    _add_titles(all_axes, title, styles, ax is not None)
     return finish(all_axes[0], given=ax, show=show)
 
 
-def _finite(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Put scores that are not finite, such as those of genes that had to be in, at the ends."""
-    finite = scores[np.isfinite(scores)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    return np.nan_to_num(scores, nan=low, posinf=high, neginf=low)
+def _rises(adata: AnnData, key: str) -> pd.Series[float]:
+    """Return by how much the criterion rises without each panel gene; none if it was not told."""
+    attribution = adata.uns.get(Keys(key).uns, {}).get("attribution")
+    if attribution is None or "criterion_increase" not in attribution.columns:
+        return pd.Series(dtype=np.float64)
+    rises = attribution["criterion_increase"].astype(np.float64)
+    return rises.where(np.isfinite(rises))
 
 
 def _styles(adata: AnnData, key: str, tasks: pd.Series) -> dict[str, TaskStyle]:
@@ -110,33 +129,28 @@ def _styles(adata: AnnData, key: str, tasks: pd.Series) -> dict[str, TaskStyle]:
 
 def _new_axes(columns: list[NDArray[np.intp]], show: bool | None) -> list[Axes]:
     n_rows = len(columns[0])
-    figure = new_figure((COLUMN_INCHES * len(columns), 1.3 + ROW_INCHES * n_rows), show)
+    figure = new_figure((COLUMN_INCHES * len(columns), 1.65 + ROW_INCHES * n_rows), show)
     axes: list[Axes] = list(figure.subplots(1, len(columns), squeeze=False)[0])
     return axes
 
 
-def _limits(scores: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the ends of the score axis, which starts at 0 unless a score is negative."""
-    low, high = min(scores.min(), 0.0), max(scores.max(), 0.0)
+def _limits(rises: pd.Series[float]) -> tuple[float, float] | None:
+    """Return the ends of the axis, which holds 0; none if no rise is known."""
+    if rises.isna().all():
+        return None
+    low, high = min(rises.min(), 0.0), max(rises.max(), 0.0)
     pad = 0.04 * (high - low or 1.0)
-    return (low - pad if low < 0 else 0.0), high + pad
+    return low - pad, high + pad
 
 
-def _draw(
-    ax: Axes,
-    table: pd.DataFrame,
-    styles: dict[str, TaskStyle],
-    limits: tuple[float, float],
-    n_rows: int,
-) -> None:
+def _draw(ax: Axes, table: pd.DataFrame, styles: dict[str, TaskStyle], n_rows: int) -> None:
     rows = np.arange(len(table))
-    scores = table["score"].to_numpy()
     hide_grid(ax)
-    ax.hlines(rows, limits[0], scores, color=LIGHT_GREY, linewidth=1.5, zorder=1)
+    ax.hlines(rows, 0, table["rise"], color=LIGHT_GREY, linewidth=1.5, zorder=1)
     for task, style in {"": NO_TASK, **styles}.items():
-        ours = (table["task"] == task).to_numpy()
+        ours = (table["rise"].notna() & (table["task"] == task)).to_numpy()
         ax.scatter(
-            scores[ours], rows[ours], s=34, color=style.color, marker=style.marker, zorder=2
+            table["rise"][ours], rows[ours], s=34, color=style.color, marker=style.marker, zorder=2
         )
     for row, category in enumerate(table["category"]):
         ax.text(
@@ -161,8 +175,6 @@ def _draw(
     ax.set_yticks(rows, table["label"], fontsize="small")
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(n_rows - 0.5, -0.7)
-    ax.set_xlim(*limits)
-    ax.set_xlabel("selection score (by rank)")
     ax.spines[["top", "right"]].set_visible(False)
 
 
