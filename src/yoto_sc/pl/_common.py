@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from yoto_sc._keys import Keys
 from yoto_sc._panel import Panel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from anndata import AnnData
 
 
@@ -51,7 +50,7 @@ def read_panel(adata: AnnData, key: str, n_genes: int | None = None) -> Panel:
 
 
 def read_table(adata: AnnData, key: str, name: str, columns: Sequence[str]) -> pd.DataFrame:
-    """Read one of the tables of ``adata.uns[key]``.
+    """Return a copy of one of the tables of ``adata.uns[key]``.
 
     Parameters
     ----------
@@ -63,10 +62,6 @@ def read_table(adata: AnnData, key: str, name: str, columns: Sequence[str]) -> p
         Entry of ``adata.uns[key]``.
     columns
         Columns that the caller needs.
-
-    Returns
-    -------
-    A copy, in which the categorical columns that reading a file makes are strings again.
 
     Raises
     ------
@@ -85,11 +80,7 @@ def read_table(adata: AnnData, key: str, name: str, columns: Sequence[str]) -> p
             f"The table adata.uns[{key!r}][{name!r}] has no column {absent[0]!r}, only "
             f"{list(table.columns)}. Run yoto_sc.tl.select(adata, …, key_added={key!r}) again."
         )
-    table = table.copy()
-    for column in table.columns:
-        if isinstance(table[column].dtype, pd.CategoricalDtype):
-            table[column] = table[column].astype(object)
-    return table
+    return table.copy()
 
 
 def read_tasks(adata: AnnData, key: str) -> pd.DataFrame:

@@ -18,7 +18,7 @@ Axes that the caller brought stay the caller's: their figure is never closed her
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,9 +154,7 @@ def label_color_bar(image: ScalarMappable, label: str) -> None:
 
 def figure_of(ax: Axes) -> Figure:
     """Return the figure that holds `ax`."""
-    if ax.figure is None:
-        raise ValueError("The axes were removed from their figure. Pass axes that are in one.")
-    return ax.figure.figure  # of a subfigure this is the whole figure
+    return cast("Figure", ax.figure).figure  # of a subfigure this is the whole figure
 
 
 def _session_shows_figures() -> bool:

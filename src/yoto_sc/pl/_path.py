@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from yoto_sc._keys import DEFAULT_KEY
 from yoto_sc.pl._common import read_panel, read_table, read_tasks
 from yoto_sc.pl._docs import SHOW, fill
 from yoto_sc.pl._figure import axes_for, figure_of, finish
-from yoto_sc.pl._style import GREY, metric_name, task_styles
+from yoto_sc.pl._style import GREY, decimals, metric_name, task_styles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
 
-PREFERRED = ("macro_f1", "r2")
+SHOWN = ("macro_f1", "r2")
 """The metric to draw of a task that has several."""
+OPEN: dict[str, Any] = {"linestyle": "none", "markersize": 4, "markerfacecolor": "white"}
 LOWEST = -0.25
 """Where the axis ends if R² falls below; it has no lower bound."""
 MAX_TICKS = 8
@@ -82,44 +83,15 @@ def path(
     for task, curve in curves.items():
         size, score = curve["n_genes"].to_numpy(), curve["score"].to_numpy()
         at = score[np.abs(np.log2(size / chosen)).argmin()]
-        ax.plot(
-            size,
-            score,
-            color=styles[task].color,
-            marker=styles[task].marker,
-            markersize=4,
-            label=f"{task} ({metric_name(curve['metric'].iloc[0])} {_decimals(at)})",
-        )
+        label = f"{task} ({metric_name(curve['metric'].iloc[0])} {decimals(at)})"
+        color, marker = styles[task]
+        ax.plot(size, score, color=color, marker=marker, markersize=4, label=label)
         error = curve["standard_error"].fillna(0).to_numpy()
-        ax.fill_between(
-            size,
-            score - error,
-            score + error,
-            color=styles[task].color,
-            alpha=0.15,
-            linewidth=0,
-        )
+        ax.fill_between(size, score - error, score + error, color=color, alpha=0.15, linewidth=0)
         others = curve[curve["predictor"] != "network"]
-        ax.plot(
-            others["n_genes"],
-            others["score"],
-            color=styles[task].color,
-            linestyle="none",
-            marker=styles[task].marker,
-            markersize=4,
-            markerfacecolor="white",
-        )
+        ax.plot(others["n_genes"], others["score"], color=color, marker=marker, **OPEN)
     if any((curve["predictor"] != "network").any() for curve in curves.values()):
-        ax.plot(
-            [],
-            [],
-            color=GREY,
-            linestyle="none",
-            marker="o",
-            markersize=4,
-            markerfacecolor="white",
-            label="open: ridge regression",
-        )
+        ax.plot([], [], color=GREY, marker="o", label="open: ridge regression", **OPEN)
     ax.axvline(chosen, color=GREY, linestyle="--", linewidth=1, zorder=0)
     ax.annotate(
         f"panel: {chosen}",
@@ -159,14 +131,9 @@ def _asked(tasks: str | Sequence[str] | None, names: list[str]) -> list[str]:
 
 
 def _curve(scores: pd.DataFrame, task: str) -> pd.DataFrame:
-    """Return the finite scores of one metric of `task`, smallest panel first."""
+    """Return the finite scores of `task`, smallest panel first."""
     ours = scores[(scores["task"].astype(str) == task) & scores["score"].notna()]
-    metrics = list(ours["metric"].unique())
-    preferred = next((metric for metric in PREFERRED if metric in metrics), None)
-    if preferred is not None:
-        ours = ours[ours["metric"] == preferred]
-    elif metrics:
-        ours = ours[ours["metric"] == metrics[0]]
+    ours = ours[ours["metric"].isin(SHOWN)]
     return ours.astype({"n_genes": float, "score": float}).sort_values("n_genes")
 
 
@@ -190,8 +157,4 @@ def _scale_scores(ax: Axes, scores: list[float]) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", color="0.92")
     if lowest < low:
-        ax.set_xlabel(f"{ax.get_xlabel()}\nScores below {_decimals(low)} are not shown.")
-
-
-def _decimals(value: float) -> str:
-    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+        ax.set_xlabel(f"{ax.get_xlabel()}\nScores below {decimals(low)} are not shown.")

@@ -46,11 +46,11 @@ def selected_genes(
     colour is that task, the one that the gene serves most. A gene that others can stand in for
     has a small rise, even at a high rank.
 
-    The class that owes most to a gene is written beside it in grey: of the rises of that class's
-    confusion with the others, over all genes, this gene's is the largest share.
+    The class written beside a gene in grey is the one that owes most to it: the rise of that
+    class's confusion with the others is the largest share of its rises over all genes.
 
-    The rises are known for the genes of the panel as selected, and are those in that panel.
-    A gene without one, such as those that a larger `n_genes` adds, has its name and no dot.
+    What is left out is left out of the panel as selected, whatever `n_genes` is. Genes beyond
+    that panel, and others without a value, have their names and no dots.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc.pl._common import gene_labels
 from yoto_sc.pl._docs import SHOW, fill
 from yoto_sc.pl._figure import axes_for, figure_of, finish
-from yoto_sc.pl._style import LIGHT_GREY, PALETTE
+from yoto_sc.pl._style import LIGHT_GREY, PALETTE, decimals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,8 +96,8 @@ def stability(
     ax.spines[["top", "right"]].set_visible(False)
     n_runs = len(results["jaccard"])
     ax.set_title(
-        f"{n_runs} runs agree: Jaccard {_decimals(results['mean_jaccard'])}, "
-        f"Kuncheva {_decimals(results['mean_kuncheva'])}",
+        f"{n_runs} runs agree: Jaccard {decimals(results['mean_jaccard'])}, "
+        f"Kuncheva {decimals(results['mean_kuncheva'])}",
         loc="left",
         fontsize="medium",
     )
@@ -125,7 +125,3 @@ def _read(adata: AnnData, key: str) -> tuple[dict[str, Any], pd.DataFrame]:
     return dict(results), var.sort_values(
         ["frequency", "consensus"], ascending=False, kind="stable"
     )
-
-
-def _decimals(value: float) -> str:
-    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")

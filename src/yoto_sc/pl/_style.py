@@ -70,3 +70,8 @@ def metric_name(metric: str) -> str:
     'macro-F1'
     """
     return METRIC_NAMES.get(metric, metric.replace("_", " "))
+
+
+def decimals(value: float) -> str:
+    """Return a number with two decimals and a true minus sign."""
+    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")

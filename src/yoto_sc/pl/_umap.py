@@ -82,6 +82,7 @@ def selected_genes_umap(
     >>> sc.tl.umap(adata)  # doctest: +SKIP
     >>> yt.pl.selected_genes_umap(adata)  # doctest: +SKIP
     """
+    import anndata as ad
     import matplotlib as mpl
     from matplotlib.colors import LinearSegmentedColormap
     from scanpy.plotting import embedding
@@ -99,7 +100,11 @@ def selected_genes_umap(
     values, expression = read_expression(
         adata, genes, key=key, layer=layer, use_raw=use_raw, log=log
     )
-    small = _small(values, labels, name, coordinates)
+    small = ad.AnnData(
+        values,
+        var=pd.DataFrame(index=pd.Index(labels, dtype=object)),
+        obsm={f"X_{name}": coordinates},
+    )
     if not {"cmap", "color_map"} & set(kwargs):
         kwargs["cmap"] = LinearSegmentedColormap.from_list("yoto", COLORS)
     kwargs.setdefault("frameon", False)
@@ -141,17 +146,4 @@ def _embedding(adata: AnnData, basis: str, key: str) -> tuple[str, NDArray[Any]]
     raise KeyError(
         f"adata.obsm has no embedding {basis!r}, only {list(adata.obsm)}. Compute one first: "
         f"sc.pp.neighbors(adata, use_rep={Keys(key).latent!r}); sc.tl.umap(adata)."
-    )
-
-
-def _small(
-    values: NDArray[Any], labels: list[str], name: str, coordinates: NDArray[Any]
-) -> AnnData:
-    import anndata as ad
-
-    return ad.AnnData(
-        values,
-        obs=pd.DataFrame(index=pd.RangeIndex(len(values)).astype(str)),
-        var=pd.DataFrame(index=pd.Index(labels, dtype=object)),
-        obsm={f"X_{name}": coordinates},
     )
