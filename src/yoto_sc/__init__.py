@@ -13,11 +13,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from yoto_sc._version import __version__
+
 if TYPE_CHECKING:
     from yoto_sc import datasets, model, pl, tl
     from yoto_sc._panel import Panel
 
-__version__ = "0.1.0"
 __all__ = ["Panel", "__version__", "datasets", "model", "pl", "tl"]
 
 _NAMESPACES = frozenset({"datasets", "model", "pl", "tl"})

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yoto_sc._keys import Keys
-    from yoto_sc._rules import GeneRules
 
 
 def check_adata(adata: AnnData) -> None:
@@ -54,41 +53,6 @@ def check_adata(adata: AnnData) -> None:
             )
 
 
-def check_task_keys(
-    obs: pd.DataFrame, categorical_keys: Sequence[str], continuous_keys: Sequence[str]
-) -> None:
-    """Refuse sets of keys that name no task, or a task twice.
-
-    Raises
-    ------
-    KeyError
-        A key is no column of `obs`.
-    ValueError
-        No task, a repeated key, or a key that names several columns.
-    """
-    for key in (*categorical_keys, *continuous_keys):
-        if not isinstance(key, str):
-            raise TypeError(f"Keys must be names of obs columns (strings), not {key!r}.")
-    if not categorical_keys and not continuous_keys:
-        raise ValueError(
-            "No task given: name at least one obs column in `categorical_keys` or "
-            f"`continuous_keys`. The columns are {list(obs.columns)}."
-        )
-    both = sorted(set(categorical_keys) & set(continuous_keys))
-    if both:
-        raise ValueError(
-            f"{both} are in both `categorical_keys` and `continuous_keys`. Decide for one kind."
-        )
-    for name, keys in (
-        ("categorical_keys", categorical_keys),
-        ("continuous_keys", continuous_keys),
-    ):
-        for key in keys:
-            check_column(obs, key, name)
-            if list(keys).count(key) > 1:
-                raise ValueError(f"`{name}` names {key!r} more than once.")
-
-
 def check_split_key(obs: pd.DataFrame, split_key: str | None, argument: str = "split_key") -> None:
     """Refuse a column that cannot split the cells into groups.
 
@@ -112,13 +76,17 @@ def check_split_key(obs: pd.DataFrame, split_key: str | None, argument: str = "s
         )
 
 
-def check_written_keys(
-    keys: Keys,
-    categorical_keys: Sequence[str],
-    continuous_keys: Sequence[str],
-    split_key: str | None = None,
-) -> None:
+def check_written_keys(keys: Keys, written: Sequence[str], inputs: Collection[str | None]) -> None:
     """Refuse names under which a result would overwrite an input or another result.
+
+    Parameters
+    ----------
+    keys
+        The names.
+    written
+        The obs columns of the results.
+    inputs
+        The columns that are read.
 
     Raises
     ------
@@ -129,28 +97,43 @@ def check_written_keys(
     """
     if not isinstance(keys.key, str) or not keys.key:
         raise TypeError(f"key_added must be a non-empty string, not {keys.key!r}.")
-    written = keys.obs(categorical_keys, continuous_keys)
-    inputs = {*categorical_keys, *continuous_keys, split_key}
-    if split_key in {*categorical_keys, *continuous_keys}:
-        raise ValueError(
-            f"split_key={split_key!r} is also a task; groups that are held out cannot be learned."
-        )
     for column in written:
-        if column in inputs or written.count(column) > 1:
+        if column in inputs or list(written).count(column) > 1:
             raise ValueError(
                 f"The result column obs[{column!r}] would overwrite a label or another result. "
                 f"Choose another key_added than {keys.key!r}, or rename the label's column."
             )
 
 
+def check_split_is_no_task(split_key: str | None, tasks: Collection[str]) -> None:
+    """Refuse to hold out the groups of a column that is to be predicted.
+
+    Raises
+    ------
+    ValueError
+        `split_key` is one of the `tasks`.
+    """
+    if split_key in tasks:
+        raise ValueError(
+            f"split_key={split_key!r} is also a task; groups that are held out cannot be learned."
+        )
+
+
 def check_not_foreign(
-    adata: AnnData,
-    keys: Keys,
-    categorical_keys: Sequence[str],
-    continuous_keys: Sequence[str],
-    columns: Mapping[str, object] | None = None,
+    adata: AnnData, keys: Keys, written: Collection[str], columns: Mapping[str, object]
 ) -> None:
     """Refuse names under which something else than an earlier selection is stored already.
+
+    Parameters
+    ----------
+    adata
+        Annotated data.
+    keys
+        The names.
+    written
+        The obs columns of the results.
+    columns
+        The var columns that are read, by argument.
 
     Raises
     ------
@@ -158,7 +141,7 @@ def check_not_foreign(
         A result would overwrite an entry that no selection under this key wrote.
     """
     var = {keys.selected, keys.rank, keys.score}
-    for argument, column in (columns or {}).items():
+    for argument, column in columns.items():
         if isinstance(column, str) and column in var:
             raise ValueError(
                 f"{argument}={column!r} would be overwritten by the result. Choose another "
@@ -168,12 +151,11 @@ def check_not_foreign(
     params = entry.get("params") if isinstance(entry, Mapping) else None
     if "yoto_sc_version" in (params or {}):
         return
-    obs = set(keys.obs(categorical_keys, continuous_keys))
     taken = [
         *(f"uns[{key!r}]" for key in {keys.uns} & adata.uns.keys()),
         *(f"obsm[{key!r}]" for key in {keys.latent} & adata.obsm.keys()),
-        *(f"var[{key!r}]" for key in sorted(var & set(adata.var.columns))),
-        *(f"obs[{key!r}]" for key in sorted(obs & set(adata.obs.columns))),
+        *(f"var[{key!r}]" for key in sorted(var & {*adata.var.columns})),
+        *(f"obs[{key!r}]" for key in sorted({*written} & {*adata.obs.columns})),
     ]
     if taken:
         raise ValueError(
@@ -215,75 +197,6 @@ def check_panel(names: pd.Index, genes: Sequence[str], argument: str) -> None:
         raise ValueError(f"`{argument}` names {twice} more than once.")
 
 
-def check_n_genes(n_genes: int | Literal["auto"], rules: GeneRules) -> None:
-    """Refuse panel sizes that the rules cannot meet.
-
-    Raises
-    ------
-    TypeError
-        Neither an integer nor ``"auto"``.
-    ValueError
-        Below 1, below the number of required genes, above the number of allowed ones, or in
-        conflict with other rules, the smallest set of which is named.
-    """
-    n_required = int(rules.required.sum())
-    if n_genes == "auto":
-        size = max(1, n_required)
-    elif not _is_integer(n_genes):
-        raise TypeError(f'n_genes must be an integer or "auto", not {n_genes!r}.')
-    else:
-        size = int(n_genes)
-    if size < 1:
-        raise ValueError(f"n_genes must be at least 1, not {n_genes}.")
-    if size < n_required:
-        raise ValueError(
-            f"n_genes={n_genes} is smaller than the {n_required} genes in `include`. Ask for more "
-            "genes, or include fewer."
-        )
-    if rules.is_feasible(size):
-        return
-    conflict = rules.conflict(size)
-    if len(conflict) == 1:
-        raise ValueError(
-            f"n_genes={n_genes} exceeds the {len(rules.required)} genes that there are. Ask for "
-            "fewer."
-        )
-    largest = rules.largest_size(size - 1)
-    at_most = f" At most {largest} genes meet all rules." if largest else ""
-    raise ValueError(
-        f"No panel meets these rules together: {', '.join(conflict)}. Loosen one of them.{at_most}"
-    )
-
-
-def check_included(
-    names: pd.Index, required: NDArray[np.bool_], rule: str, limit: NDArray[np.bool_]
-) -> None:
-    """Refuse a rule that forbids genes which must be in the panel.
-
-    Parameters
-    ----------
-    names
-        Var names, shape ``(n_vars,)``.
-    required
-        Mask of the genes in `include`, shape ``(n_vars,)``.
-    rule
-        Name of the rule.
-    limit
-        Mask of the genes that it allows, shape ``(n_vars,)``.
-
-    Raises
-    ------
-    ValueError
-        It forbids a gene in `include`.
-    """
-    forbidden = list(names[required & ~limit])
-    if forbidden:
-        raise ValueError(
-            f"`include` names {forbidden}, which {rule} forbids. Include other genes, or loosen "
-            "the rule."
-        )
-
-
 def check_amount(value: object, name: str) -> None:
     """Refuse what is no finite number from 0 up.
 
@@ -310,7 +223,7 @@ def check_integer(value: object, name: str, *, minimum: int, maximum: int = 2**6
     ValueError
         Too small or too large.
     """
-    if not _is_integer(value):
+    if not is_integer(value):
         raise TypeError(f"{name} must be an integer, not {value!r}.")
     if not minimum <= value <= maximum:
         bounds = f"at least {minimum}" if value < minimum else f"at most {maximum}"
@@ -374,7 +287,8 @@ def missing_genes(names: pd.Index, genes: Collection[str]) -> list[str]:
     return [gene for gene in genes if gene not in known]
 
 
-def _is_integer(value: object) -> TypeGuard[int]:
+def is_integer(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number, of Python or numpy."""
     return isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
 
 

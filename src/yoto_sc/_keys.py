@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 DEFAULT_KEY = "yoto"
 """The default of every ``key_added`` and ``key`` argument."""
+
+
+PARAMS, TASKS, HISTORY = "params", "tasks", "history"
+METRICS, PATH, CONFUSION = "metrics", "path", "confusion"
+ATTRIBUTION, WITHOUT = "attribution", "without"
+HELD_OUT, GROUP_HELD_OUT = "held_out", "group_held_out"
+"""The entries of ``adata.uns[key]``: parameters, and tables."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,3 @@ class Keys:
     def confidence(self, task: str) -> str:
         """``adata.obs`` column of the probability of the predicted class of `task`."""
         return f"{self.key}_{task}_confidence"
-
-    def obs(self, categorical_keys: Iterable[str], continuous_keys: Iterable[str]) -> list[str]:
-        """All ``adata.obs`` columns that a selection for these tasks writes, in order."""
-        columns = []
-        for task in categorical_keys:
-            columns += [self.prediction(task), self.confidence(task)]
-        columns += [self.prediction(task) for task in continuous_keys]
-        return columns

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from yoto_sc import __version__
+from yoto_sc._version import __version__
 from yoto_sc.cli._files import (
     MODEL,
     RESULTS,
@@ -253,11 +253,8 @@ def predict(
 
     trained = YOTO.load(model, accelerator="cpu")
     tl.predict(adata, trained, **arguments)
-    kinds = {task.name: task.kind for task in trained.tasks}
-    columns = Keys(arguments["key_added"]).obs(
-        [name for name, kind in kinds.items() if kind == "categorical"],
-        [name for name, kind in kinds.items() if kind == "continuous"],
-    )
+    names = Keys(arguments["key_added"])
+    columns = [column for task in trained.tasks for column in task.columns(names)]
     with staged(out.parent) as directory:
         if out.suffix == ".csv":
             adata.obs[columns].to_csv(directory / out.name, index_label="cell")

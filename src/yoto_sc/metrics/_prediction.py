@@ -7,20 +7,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yoto_sc.metrics._calibration import expected_calibration_error
+from yoto_sc.metrics._resampling import explained, f1_by_class, mean_of_defined
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["classification_scores", "confusion_counts", "regression_scores"]
+__all__ = [
+    "CLASSIFICATION_SCORES",
+    "REGRESSION_SCORES",
+    "classification_scores",
+    "confusion_counts",
+    "regression_scores",
+]
 
-_CLASSIFICATION = (
+CLASSIFICATION_SCORES = (
     "macro_f1",
     "balanced_accuracy",
     "accuracy",
     "log_loss",
     "calibration_error",
 )
-_REGRESSION = ("r2", "rmse", "pearson_r")
+REGRESSION_SCORES = ("r2", "rmse", "pearson_r")
 # Half-precision softmax sums to 1 within about this; logits do not.
 _SUM_TOLERANCE = 1e-2
 
@@ -89,7 +96,7 @@ def classification_scores(
     observed = codes >= 0
     codes, y_proba = codes[observed], y_proba[observed]
     if not codes.size:
-        return dict.fromkeys(_CLASSIFICATION, float("nan"))
+        return dict.fromkeys(CLASSIFICATION_SCORES, float("nan"))
 
     eps = np.finfo(y_proba.dtype if y_proba.dtype.kind == "f" else np.float64).eps
     p = y_proba.astype(np.float64)
@@ -107,10 +114,9 @@ def classification_scores(
     counts = confusion_counts(codes, predicted, n_classes)
     hits, n_true, n_predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     present = n_true > 0
-    f1 = 2 * hits[present] / (n_true + n_predicted)[present]
     p_true = p[np.arange(len(codes)), codes]
     return {
-        "macro_f1": float(f1.mean()),
+        "macro_f1": float(mean_of_defined(f1_by_class(hits, n_true, n_predicted))),
         "balanced_accuracy": float((hits[present] / n_true[present]).mean()),
         "accuracy": float(hits.sum() / len(codes)),
         "log_loss": float(-np.log(np.clip(p_true, eps, 1 - eps)).mean()),
@@ -161,7 +167,7 @@ def regression_scores(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, float]:
     observed = ~np.isnan(true)
     true, pred = true[observed], pred[observed]
     if not true.size:
-        return dict.fromkeys(_REGRESSION, float("nan"))
+        return dict.fromkeys(REGRESSION_SCORES, float("nan"))
     for name, values in (("y_true", true), ("y_pred", pred)):
         n_bad = int((~np.isfinite(values)).sum())
         if n_bad:
@@ -172,7 +178,7 @@ def regression_scores(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, float]:
     # Equality is tested on the values: rounding may leave a variance above 0.
     true_varies, pred_varies = np.ptp(true) > 0, np.ptp(pred) > 0
     a, b = true - true.mean(), pred - pred.mean()
-    r2 = 1 - squared_error / float(a @ a) if true_varies else float("nan")
+    r2 = float(explained(squared_error, a @ a)) if true_varies else float("nan")
     r = float("nan")
     if true_varies and pred_varies:
         r = float(np.clip(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), -1, 1))

@@ -11,7 +11,7 @@ import numpy as np
 import safetensors
 import safetensors.torch
 
-import yoto_sc
+from yoto_sc._version import __version__
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +60,7 @@ def write_model(
     record = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "yoto_sc_version": yoto_sc.__version__,
+        "yoto_sc_version": __version__,
         "weights_sha256": hashlib.sha256(blob).hexdigest(),
         "model_sha256": _content_hash(content),
         "model": content,
@@ -102,7 +102,7 @@ def read_model(directory: str | Path) -> tuple[dict[str, Any], dict[str, torch.T
         what_to_do = "Update yoto_sc." if version > FORMAT_VERSION else "Train the model again."
         raise ValueError(
             f"The model in {directory} has format {version}, written by yoto_sc "
-            f"{record.get('yoto_sc_version')}; this is {yoto_sc.__version__}, which reads format "
+            f"{record.get('yoto_sc_version')}; this is {__version__}, which reads format "
             f"{FORMAT_VERSION}. {what_to_do}"
         )
     content = record.get("model")

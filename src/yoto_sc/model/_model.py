@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from itertools import compress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
+import scipy.sparse as sp
+import torch
+from anndata import AnnData
 from scvi.data import AnnDataManager
 from scvi.data.fields import LayerField
 
@@ -14,43 +15,36 @@ from yoto_sc._checks import (
     as_list,
     check_fraction,
     check_integer,
-    check_n_genes,
+    check_no_repeats,
     check_split_key,
-    check_task_keys,
 )
-from yoto_sc._expression import Expression
-from yoto_sc._requirements import Requirements
-from yoto_sc.model._fields import TaskField, registered_tasks, task_key
-from yoto_sc.model._judgement import judge
-from yoto_sc.model._module import X_KEY, YOTOModule
-from yoto_sc.model._outcome import describe
+from yoto_sc._problem import Problem
+from yoto_sc._threads import one_thread
+from yoto_sc.data import KINDS, check_task_keys
+from yoto_sc.judge import default_validation_size, split_cells
+from yoto_sc.model._fields import TaskField, registered_tasks
 from yoto_sc.model._predicting import PredictionMixin
-from yoto_sc.model._run import seeded
 from yoto_sc.model._saving import SavingMixin
-from yoto_sc.model._splits import all_cells, default_validation_size, split_cells
-from yoto_sc.model._start import start_length
-from yoto_sc.model._temperature import copy_temperatures
-from yoto_sc.model._training import Training
 from yoto_sc.nn import Annealing, Linear
-from yoto_sc.select import observed
+from yoto_sc.rules import Requirements, check_n_genes
+from yoto_sc.train import X_KEY, Recipe, Training, YOTOModule, start_length, task_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from anndata import AnnData
-    from numpy.typing import NDArray
-
-    from yoto_sc._tasks import Kind
-    from yoto_sc.model._selection import Selection
+    from yoto_sc.judge import Split
     from yoto_sc.nn import Relaxation
 
-logger = logging.getLogger(__name__)
-
-_DEFAULT_STEPS = 2000
 AUTO_MAX_GENES = 64
 """Largest panel that ``n_genes="auto"`` may choose."""
 _RESERVED = {"max_epochs", "limit_val_batches", "reload_dataloaders_every_n_epochs"}
 """Arguments of the trainer that the training sets itself."""
+
+
+class _Manager(AnnDataManager):
+    """A manager that knows the problem behind its data, if that was built before."""
+
+    problem: Problem | None = None
 
 
 class YOTO(PredictionMixin, SavingMixin):
@@ -73,10 +67,6 @@ class YOTO(PredictionMixin, SavingMixin):
         Boolean column of ``adata.var``, or var names, to choose from; `None`: all genes.
     preference, cost, budget, mean_range, fraction_range, max_crowding, crowding_key
         Further rules on the panel; see :func:`yoto_sc.tl.select`.
-    n_candidates
-        Number of genes that univariate screening leaves, or more if the training needs more. It
-        starts from the first of these in the order of a stepwise discriminant analysis, eight for
-        each gene of the panel (fewer if that makes more than 1,000).
     n_hidden
         Units of each encoder.
     n_members
@@ -122,7 +112,6 @@ class YOTO(PredictionMixin, SavingMixin):
         fraction_range: Sequence[float | None] | None = None,
         max_crowding: float | None = None,
         crowding_key: str | None = None,
-        n_candidates: int = 1000,
         n_hidden: int = 64,
         n_members: int = 4,
         class_weight_power: float = 0.5,
@@ -145,44 +134,36 @@ class YOTO(PredictionMixin, SavingMixin):
         # Lists, whatever was given: they are saved with the model.
         include, exclude = requirements.include, requirements.exclude
         candidates = requirements.candidates
-        for name, value in (
-            ("n_candidates", n_candidates),
-            ("n_hidden", n_hidden),
-            ("n_members", n_members),
-        ):
-            check_integer(value, name, minimum=1)
+        check_integer(n_hidden, "n_hidden", minimum=1)
+        check_integer(n_members, "n_members", minimum=1)
         check_integer(random_state, "random_state", minimum=0)
         self.tasks = registered_tasks(self.registry)
+        self._problem = None
         n_allowed = self.summary_stats.n_vars
         if adata is not None:
-            setup = self.registry["setup_args"]
-            rules = requirements.rules(
-                adata,
-                setup["layer"],
-                as_list(setup["categorical_keys"], "categorical_keys"),
-                as_list(setup["unlabeled"], "unlabeled"),
-            )
+            known = self.adata_manager.problem
+            if known is None:
+                known = _problem_of(adata, self.registry["setup_args"], requirements)
+            self._problem, rules = known, known.rules
             check_n_genes(n_genes, rules)
-            self._rules = rules
-            n_allowed = int(self._rules.allowed.sum())
+            n_allowed = int(rules.allowed.sum())
         largest = min(AUTO_MAX_GENES, n_allowed) if n_genes == "auto" else n_genes
         largest = max(largest, len(set(include)))
         if adata is not None and n_genes == "auto":
-            largest = self._rules.largest_size(largest)
+            largest = rules.largest_size(largest)
         self.n_genes = n_genes
         self.random_state = random_state
-        self.selection_: Selection | None = None
+        self.selection_ = None
         self._n_trained = largest
-        self._n_candidates = n_candidates
-        with seeded(random_state):
-            self.module = YOTOModule(
-                min(n_allowed, start_length(self._n_trained)),
-                self.tasks,
-                n_hidden=n_hidden,
-                n_members=n_members,
-                class_weight_power=class_weight_power,
-                relaxation=relaxation,
-            )
+        self.module = YOTOModule(
+            min(n_allowed, start_length(largest)),
+            self.tasks,
+            n_hidden=n_hidden,
+            n_members=n_members,
+            class_weight_power=class_weight_power,
+            relaxation=relaxation,
+            generator=torch.Generator().manual_seed(random_state),
+        )
         self._model_summary_string = (
             f"YOTO: {n_genes} of {n_allowed} genes for {', '.join(t.name for t in self.tasks)}"
         )
@@ -217,24 +198,49 @@ class YOTO(PredictionMixin, SavingMixin):
             Passed to scvi-tools' ``register_fields``.
         """
         setup_method_args = cls._get_setup_method_args(**locals())
-        categorical_keys = as_list(categorical_keys, "categorical_keys")
-        continuous_keys = as_list(continuous_keys, "continuous_keys")
-        unlabeled = as_list(unlabeled, "unlabeled")
+        keys = {
+            "categorical": as_list(categorical_keys, "categorical_keys"),
+            "continuous": as_list(continuous_keys, "continuous_keys"),
+        }
         if "source_registry" not in kwargs:  # new data need not have the labels
-            check_task_keys(adata.obs, categorical_keys, continuous_keys)
+            check_task_keys(adata, keys)
             check_split_key(adata.obs, split_key)
-        kinds: dict[str, Kind] = dict.fromkeys(categorical_keys, "categorical")
-        kinds |= dict.fromkeys(continuous_keys, "continuous")
+        unlabeled = as_list(unlabeled, "unlabeled")
+        names = [(kind, name) for kind, named in keys.items() for name in named]
         fields = [
             LayerField(X_KEY, layer, is_count_data=False, correct_data_format=False),
             *(
-                TaskField(task_key(position), key, kind, unlabeled)
-                for position, (key, kind) in enumerate(kinds.items())
+                TaskField(task_key(position), name, kind, unlabeled)
+                for position, (kind, name) in enumerate(names)
             ),
         ]
-        manager = AnnDataManager(fields=fields, setup_method_args=setup_method_args)
+        manager = _Manager(fields=fields, setup_method_args=setup_method_args)
         manager.register_fields(adata, **kwargs)
         cls.register_manager(manager)
+
+    @classmethod
+    def from_problem(cls, problem: Problem, **init: Any) -> Self:
+        """Make a model for a problem that was built before; nothing is read or checked again.
+
+        Parameters
+        ----------
+        problem
+            What is asked, with the rules on the panel.
+        **init
+            Further arguments of the model.
+        """
+        # Where scvi-tools looks for expression, there is none: the problem has it.
+        shape = (len(problem.obs_names), len(problem.var_names))
+        empty: Any = sp.csr_matrix(shape, dtype=np.float32)  # type: ignore[arg-type]
+        adata = AnnData(X=empty, obs=problem.tables.obs.copy(), var=problem.tables.var.copy())
+        keys: dict[str, Any] = {f"{kind}_keys": names for kind, names in problem.keys.items()}
+        cls.setup_anndata(
+            adata, split_key=problem.split_key, unlabeled=list(problem.unlabeled), **keys
+        )
+        cls._get_most_recent_anndata_manager(adata).problem = problem
+        model = cls(adata, **vars(problem.requirements), **init)
+        model.deregister_manager(adata)  # or scvi-tools would keep the data alive
+        return model
 
     def train(
         self,
@@ -275,7 +281,7 @@ class YOTO(PredictionMixin, SavingMixin):
         progress_bar
             Whether to show progress as a bar; it is written to the log otherwise, at level INFO.
         plan_kwargs
-            For :class:`~yoto_sc.model.SelectionTrainingPlan`.
+            For :class:`~yoto_sc.train.Recipe`, such as ``lr`` and ``selection_network``.
         **trainer_kwargs
             For :class:`scvi.train.Trainer`, such as ``callbacks``.
 
@@ -286,88 +292,85 @@ class YOTO(PredictionMixin, SavingMixin):
         KeyboardInterrupt
             The user stopped the training; the model is as it was before.
         """
-        if self.adata is None:
+        problem = self._problem
+        if problem is None:
             raise ValueError("The model was loaded without data; it can predict, but not train.")
         if self.selection_ is not None:
             raise ValueError("The model is trained. Make a new one to select again.")
         reserved = sorted(_RESERVED & trainer_kwargs.keys())
         if reserved:
             raise TypeError(f"{reserved} cannot be set: the course of the panel decides on them.")
-        if devices not in ("auto", 1, "1") and not (
-            isinstance(devices, list) and len(devices) == 1
-        ):
-            raise ValueError(f"devices must name one device, not {devices!r}: nothing is sharded.")
-        max_steps = _DEFAULT_STEPS if max_steps is None else max_steps
-        check_integer(max_steps, "max_steps", minimum=1)
-        check_integer(batch_size, "batch_size", minimum=1)
-        n_obs = self.adata.n_obs
-        held_out = default_validation_size(n_obs) if validation_size is None else validation_size
-        check_fraction(held_out, "validation_size")
+        check_no_repeats("plan_kwargs", plan_kwargs, ["max_steps"])
+        given: dict[str, Any] = {**(plan_kwargs or {})}
+        if max_steps is not None:
+            given["max_steps"] = max_steps
+        recipe = Recipe(
+            annealing=self._course() if annealing is None else annealing,
+            seed=self.random_state,
+            batch_size=batch_size,
+            accelerator=accelerator,
+            devices=devices,
+            progress_bar=progress_bar,
+            trainer_kwargs=trainer_kwargs,
+            **given,
+        )
+        self._check_course(recipe.annealing)
+        rng = np.random.default_rng(self.random_state)
+        with one_thread():
+            split = self._split(problem, validation_size, rng)
+            trained, self.selection_ = Training(problem, recipe, self.module).fit(
+                split, rng, self.n_genes, refit=refit
+            )
+        self.module, self.trainer = trained.module, trained.trainer
+        self.train_indices, self.validation_indices = split.train, split.validation
+        self.is_trained_ = True
+
+    def _course(self) -> Annealing:
+        """Return the default course of the panel."""
+        published = self.module.selector.relaxation == "plackett_luce"
+        noise = Linear(1.0, 0.1) if published else Linear(0.0, 0.0)
+        n_start = min(4 * self._n_trained, self.module.n_genes)
+        return Annealing(n_start, self._n_trained, noise=noise)
+
+    def _check_course(self, annealing: Annealing) -> None:
+        """Refuse a course that begins or ends at another number of genes."""
         n_start = self.module.n_genes
-        if annealing is None:
-            published = self.module.selector.relaxation == "plackett_luce"
-            noise = Linear(1.0, 0.1) if published else Linear(0.0, 0.0)
-            annealing = Annealing(min(4 * self._n_trained, n_start), self._n_trained, noise=noise)
         if annealing.n_genes != self._n_trained or annealing.n_start > n_start:
             raise ValueError(
                 f"annealing must end at the panel's {self._n_trained} genes and start from at "
-                f"most {n_start}, but goes from {annealing.n_start} to "
-                f"{annealing.n_genes}."
+                f"most {n_start}, but goes from {annealing.n_start} to {annealing.n_genes}."
             )
-        if self.n_genes == "auto" and held_out == 0:
+
+    def _split(
+        self, problem: Problem, validation_size: float | None, rng: np.random.Generator
+    ) -> Split:
+        """Decide which cells are held out."""
+        share = validation_size
+        if share is None:
+            share = default_validation_size(problem.expression.n_obs)
+        check_fraction(share, "validation_size")
+        is_auto = self.n_genes == "auto"
+        if is_auto and share == 0:
             raise ValueError('n_genes="auto" needs held-out cells: validation_size must not be 0.')
-        setup = self.registry["setup_args"]
-        expression = Expression.from_adata(self.adata, setup["layer"])
-        keys = [task_key(position) for position in range(len(self.tasks))]
-        labels = {key: self.adata_manager.get_from_registry(key).ravel() for key in keys}
-        groups = None if setup["split_key"] is None else self.adata.obs[setup["split_key"]]
-        rng = np.random.default_rng(self.random_state)
-        split = split_cells(list(labels.values()), groups, held_out, rng)
-        if self.n_genes == "auto" and not _any_label(list(labels.values()), split.validation):
+        split = split_cells(problem.tasks, problem.labels, problem.groups, share, rng)
+        if is_auto and not any(
+            task.observed(labels[split.validation]).any()
+            for task, labels in zip(problem.tasks, problem.labels, strict=True)
+        ):
             raise ValueError(
                 'n_genes="auto" compares panel sizes on held-out cells, but none of these has a '
                 "label. Give a number, or label more cells."
             )
-        training = Training(
-            self.module,
-            expression,
-            labels,
-            self._rules,
-            annealing,
-            self._n_candidates,
-            max_steps,
-            batch_size,
-            self.random_state,
-            accelerator,
-            devices,
-            progress_bar,
-            plan_kwargs or {},
-            trainer_kwargs,
-        )
-        judged = trained = training.run(split, rng, "Selecting genes")
-        smallest = max(1, int(self._rules.required.sum()))
-        judgement = judge(judged, self.tasks, expression, self.n_genes, smallest, rng)
-        if refit and len(split.validation):
-            rng = np.random.default_rng(self.random_state)
-            trained = training.run(all_cells(n_obs), rng, "Selecting on all cells")
-            copy_temperatures(judged.plan.module, trained.plan.module)
-        for task in compress(self.tasks, ~trained.plan.told):
-            logger.warning(
-                "No gene tells more about %r than chance would: genes are selected for the other "
-                "tasks.",
-                task.name,
-            )
-        self.module, self.trainer = trained.plan.module, trained.trainer
-        self.selection_ = describe(
-            trained, judgement, self.tasks, self.adata.var_names, expression, rng
-        )
-        self.held_out = judgement.predictions_table(
-            self.tasks, self.adata.obs_names[split.validation]
-        )
-        self.train_indices, self.validation_indices = split.train, split.validation
-        self.is_trained_ = True
+        return split
 
 
-def _any_label(labels: Sequence[NDArray[Any]], cells: NDArray[np.intp]) -> bool:
-    """Whether any of the cells has a label of any task."""
-    return any(bool(observed(array[cells]).any()) for array in labels)
+def _problem_of(adata: AnnData, setup: Mapping[str, Any], requirements: Requirements) -> Problem:
+    """Read the problem that `adata` was set up for."""
+    return Problem.from_adata(
+        adata,
+        {kind: as_list(setup[f"{kind}_keys"], f"{kind}_keys") for kind in KINDS},
+        layer=setup["layer"],
+        split_key=setup["split_key"],
+        unlabeled=setup["unlabeled"],
+        requirements=requirements,
+    )

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 import torch
 from scvi.model.base import BaseModelClass
 from sklearn.exceptions import NotFittedError
 
 from yoto_sc._checks import check_integer, missing_genes
-from yoto_sc._expression import Expression
+from yoto_sc._threads import one_thread
+from yoto_sc.data import layer_of, read_expression
+from yoto_sc.judge import predictions_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yoto_sc._panel import Panel
-    from yoto_sc.model._selection import Selection
+    from yoto_sc._problem import Problem
+    from yoto_sc.data import Expression
+    from yoto_sc.judge import Selection
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,9 @@ _PREDICTION_CELLS = 4096
 
 class PredictionMixin(BaseModelClass):
     """The methods of :class:`~yoto_sc.model.YOTO` that tell what it has learned, and predict."""
+
+    selection_: Selection | None
+    _problem: Problem | None
 
     @property
     def selection(self) -> Selection:
@@ -57,6 +62,11 @@ class PredictionMixin(BaseModelClass):
     def history(self) -> pd.DataFrame:
         """The ``step``, ``n_genes``, losses and ``validation_score`` at the end of every epoch."""
         return self.selection.history
+
+    @property
+    def held_out(self) -> pd.DataFrame:
+        """The predictions behind `metrics`: labels and values of the held-out cells, by task."""
+        return self.selection.held_out
 
     def panel(self, k: int | None = None) -> Panel:
         """Return the panel, or the panel of another size from the same ranking.
@@ -84,8 +94,8 @@ class PredictionMixin(BaseModelClass):
         adata
             Cells that hold at least the panel's genes, in any order; `None`: the model's own.
         layer
-            Layer that holds expression like that in training; `None`: ``X``. For the model's own
-            data, the layer it was set up with.
+            Layer that holds expression like that in training; `None`: the layer that the model
+            was trained on, if `adata` has it, else ``X``.
         n_genes
             Number of best genes to use; `None`: the panel's size.
         missing
@@ -106,13 +116,7 @@ class PredictionMixin(BaseModelClass):
             range.
         """
         predictions, _ = self.predict_all(adata, layer=layer, n_genes=n_genes, missing=missing)
-        return pd.DataFrame(
-            {
-                task.name: task.decode(values.argmax(1)) if task.kind == "categorical" else values
-                for task, values in zip(self.tasks, predictions, strict=True)
-            },
-            index=(self.adata if adata is None else adata).obs_names,
-        )
+        return predictions_table(self.tasks, predictions, self._cell_names(adata))
 
     def predict_proba(
         self,
@@ -134,11 +138,12 @@ class PredictionMixin(BaseModelClass):
         By task, a table of shape ``(n_obs, n_classes)`` whose rows sum to 1.
         """
         predictions, _ = self.predict_all(adata, layer=layer, n_genes=n_genes, missing=missing)
-        names = (self.adata if adata is None else adata).obs_names
         return {
-            task.name: pd.DataFrame(values, index=names, columns=pd.Index(task.categories))
+            task.name: pd.DataFrame(
+                values, index=self._cell_names(adata), columns=pd.Index(task.categories)
+            )
             for task, values in zip(self.tasks, predictions, strict=True)
-            if task.kind == "categorical"
+            if task.categories
         }
 
     def get_latent_representation(
@@ -186,33 +191,69 @@ class PredictionMixin(BaseModelClass):
                 f"The model was trained to predict from at most {selection.n_trained} genes, not "
                 f"{n_genes}."
             )
+        if missing not in get_args(Missing):
+            raise ValueError(f"missing must be one of {get_args(Missing)}, not {missing!r}.")
+        genes = selection.trained_genes[:n_genes]
+        if adata is None and self._problem is not None:
+            problem = self._problem
+            columns, measured = problem.var_names.get_indexer(pd.Index(genes)), None
+            return self._predict(problem.expression, columns, measured)
         if adata is None:
             if self.adata is None:
                 raise ValueError("The model was loaded without data. Pass adata.")
             adata, layer = self.adata, self.registry["setup_args"]["layer"]
-        if missing not in get_args(Missing):
-            raise ValueError(f"missing must be one of {get_args(Missing)}, not {missing!r}.")
-        genes = selection.trained_genes[:n_genes]
         measured = _measured(adata, genes, missing)
         if not measured.all():
             _report_missing(selection, genes, measured)
-        values = panel_values(adata, selection, layer, genes, measured)
-        blocks = [
-            self.module.predict(
-                torch.from_numpy(values[start : start + _PREDICTION_CELLS].toarray()).to(
-                    self.device
-                ),
-                n_genes,
-                torch.from_numpy(measured).to(self.device),
-            )
-            for start in range(0, max(values.shape[0], 1), _PREDICTION_CELLS)
-        ]
-        latent = torch.cat([latent for _, latent in blocks]).cpu().numpy()
-        predictions = [
-            torch.cat([block[position] for block, _ in blocks]).cpu().numpy()
-            for position in range(len(self.tasks))
-        ]
+        present = [gene for gene, there in zip(genes, measured, strict=True) if there]
+        expression = panel_expression(adata, selection, layer, present)
+        return self._predict(expression, np.arange(len(present)), measured)
+
+    def _predict(
+        self,
+        expression: Expression,
+        columns: NDArray[np.intp],
+        measured: NDArray[np.bool_] | None,
+    ) -> tuple[list[NDArray[Any]], NDArray[np.float32]]:
+        """Predict all cells, block by block.
+
+        Parameters
+        ----------
+        expression
+            Expression of the cells.
+        columns
+            Where the genes that were measured stand in it, by rank.
+        measured
+            Which genes were measured, by rank, ``(n_genes,)``; `None`: all of `columns`.
+        """
+        measured = np.ones(len(columns), dtype=bool) if measured is None else measured
+        is_counts = self.selection.is_counts
+        with one_thread():
+            blocks = []
+            for start in range(0, max(expression.n_obs, 1), _PREDICTION_CELLS):
+                cells = slice(start, start + _PREDICTION_CELLS)
+                part = expression.take(cells, columns, raw=not is_counts).toarray()
+                values = np.zeros((len(part), len(measured)), dtype=np.float32)
+                values[:, measured] = part
+                blocks.append(
+                    self.module.predict(
+                        torch.from_numpy(values).to(self.device),
+                        len(measured),
+                        torch.from_numpy(measured).to(self.device),
+                    )
+                )
+            latent = torch.cat([latent for _, latent in blocks]).cpu().numpy()
+            predictions = [
+                torch.cat([block[position] for block, _ in blocks]).cpu().numpy()
+                for position in range(len(self.tasks))
+            ]
         return predictions, latent
+
+    def _cell_names(self, adata: AnnData | None) -> pd.Index:
+        """Return the names of the cells that are predicted."""
+        if adata is not None:
+            return adata.obs_names
+        return self.adata.obs_names if self._problem is None else self._problem.obs_names
 
 
 def _measured(adata: AnnData, genes: Sequence[str], missing: Missing) -> NDArray[np.bool_]:
@@ -251,31 +292,35 @@ def _report_missing(
     )
 
 
-def panel_values(
-    adata: AnnData,
-    selection: Selection,
-    layer: str | None,
-    genes: Sequence[str],
-    measured: NDArray[np.bool_],
-) -> sp.csr_matrix:
-    """Read the genes that were measured, and nothing else; ``(n_obs, n_genes)``."""
-    present = [gene for gene, there in zip(genes, measured, strict=True) if there]
-    raw: Literal["if_present", "if_scaled"] = "if_present" if selection.from_raw else "if_scaled"
-    expression = Expression.from_adata(adata, layer, present, raw=raw)
+def panel_expression(
+    adata: AnnData, selection: Selection, layer: str | None, genes: Sequence[str]
+) -> Expression:
+    """Read some genes where the model would read them, and nothing else.
+
+    Raises
+    ------
+    ValueError
+        The expression is not of the kind the model was trained on.
+    """
+    if layer is None and (former := layer_of(selection.source)) is not None:
+        if former in adata.layers:
+            layer = former
+        else:
+            logger.warning(
+                "The model was trained on the layer %r, which adata lacks: X is read.", former
+            )
+    raw: Literal["if_present", "if_scaled"] = (
+        "if_present" if selection.source == "raw" else "if_scaled"
+    )
+    expression = read_expression(adata, layer, genes, raw=raw)
     if selection.is_counts and not expression.is_counts:
         raise ValueError(
             f"The model was trained on counts, but adata.{expression.source} holds fractions. "
             "Name the layer that holds counts in `layer`."
         )
-    if not selection.is_counts:
-        if expression.is_counts and expression.matrix.nnz and expression.matrix.data.max() > 1:
-            raise ValueError(
-                f"The model was trained on normalised expression, but adata.{expression.source} "
-                "holds counts. Normalise them as the training data were."
-            )
-        expression = replace(expression, is_counts=False)
-    part = expression.on_model_scale()
-    columns = np.flatnonzero(measured)[part.indices]
-    return sp.csr_matrix(
-        (part.data, columns, part.indptr), shape=(len(part.indptr) - 1, len(genes))
-    )
+    if not selection.is_counts and expression.is_counts and expression.maximum > 1:
+        raise ValueError(
+            f"The model was trained on normalised expression, but adata.{expression.source} holds "
+            "counts. Normalise them as the training data were."
+        )
+    return expression

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from scvi.model._utils import parse_device_args
+import torch
 from scvi.model.base import BaseModelClass
 
+from yoto_sc.judge import Selection
 from yoto_sc.model._files import damaged, read_model, write_model
-from yoto_sc.model._selection import Selection
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from anndata import AnnData
+
+_FORMER = {"n_candidates"}
+"""Arguments that models of the first version were saved with, and that are no more."""
 
 
 class SavingMixin(BaseModelClass):
@@ -108,7 +111,8 @@ class SavingMixin(BaseModelClass):
         try:
             registry = description["registry"]
             selection = Selection.from_dict(description["selection"])
-            model = cls(None, registry, **description["init"])
+            init = {k: v for k, v in description["init"].items() if k not in _FORMER}
+            model = cls(None, registry, **init)
             model.selection_ = selection
             model.module.on_load(model)
             model.module.load_state_dict(weights)
@@ -117,13 +121,34 @@ class SavingMixin(BaseModelClass):
         if adata is not None:
             cls.setup_anndata(adata, source_registry=registry, **registry["setup_args"])
             model.adata = adata
-        _, _, target = parse_device_args(
-            accelerator, device, return_device="torch", validate_single_device=True
-        )
-        model.to_device(target)
+        model.to_device(_device(accelerator, device))
         model.module.eval()
         model.is_trained_ = True
         return model
+
+
+def _device(accelerator: str, device: int | str) -> torch.device:
+    """Return the device that scvi-tools' words stand for.
+
+    Raises
+    ------
+    ValueError
+        There is no such accelerator here.
+    """
+    has_cuda = torch.cuda.is_available()
+    if accelerator == "auto":
+        accelerator = "cuda" if has_cuda else "cpu"
+    if accelerator == "gpu":
+        accelerator = "cuda" if has_cuda else "mps"
+    there = {"cpu": True, "cuda": has_cuda, "mps": torch.backends.mps.is_available()}
+    if not there.get(accelerator, False):
+        raise ValueError(
+            f"accelerator={accelerator!r} is not there; there are "
+            f"{[name for name, is_there in there.items() if is_there]}."
+        )
+    return torch.device(
+        accelerator, int(device) if accelerator == "cuda" and device != "auto" else 0
+    )
 
 
 def _refuse_scvi_arguments(format: str, **arguments: Any) -> None:

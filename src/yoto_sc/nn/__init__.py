@@ -1,7 +1,7 @@
 """Networks in plain torch: selector, shared encoder, heads, and the schedules of training."""
 
 from yoto_sc.nn._encoder import Encoder
-from yoto_sc.nn._heads import CategoricalHead, ContinuousHead, Head
+from yoto_sc.nn._heads import HEADS, CrossEntropyHead, Head, SquaredErrorHead
 from yoto_sc.nn._narrow import narrow
 from yoto_sc.nn._relaxations import (
     Relaxation,
@@ -13,15 +13,16 @@ from yoto_sc.nn._schedules import Annealing, Geometric, Linear
 from yoto_sc.nn._selector import Selector
 
 __all__ = [
+    "HEADS",
     "Annealing",
-    "CategoricalHead",
-    "ContinuousHead",
+    "CrossEntropyHead",
     "Encoder",
     "Geometric",
     "Head",
     "Linear",
     "Relaxation",
     "Selector",
+    "SquaredErrorHead",
     "hard_top_k",
     "narrow",
     "plackett_luce_top_k",

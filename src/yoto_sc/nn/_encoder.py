@@ -34,13 +34,21 @@ class Encoder(nn.Module):
         Units of each member.
     n_members
         Number of encoders, trained side by side.
+    generator
+        Source of the initial weights; `None`: torch's own.
     """
 
     gene_axes: ClassVar = {"mean": 0, "scale": 0, "weight": 1, "presence": 1}
     mean: torch.Tensor
     scale: torch.Tensor
 
-    def __init__(self, n_genes: int, n_hidden: int, n_members: int) -> None:
+    def __init__(
+        self,
+        n_genes: int,
+        n_hidden: int,
+        n_members: int,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(n_genes))
         self.register_buffer("scale", torch.ones(n_genes))
@@ -49,12 +57,12 @@ class Encoder(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_members, 1, n_hidden))
         self.gain = nn.Parameter(torch.ones(n_members, 1, n_hidden))
         self.shift = nn.Parameter(torch.zeros(n_members, 1, n_hidden))
-        self.reset_weight()
+        self.reset_weight(generator)
 
     @torch.no_grad()
-    def reset_weight(self) -> None:
+    def reset_weight(self, generator: torch.Generator | None = None) -> None:
         """Draw the weight anew, for the number of genes that are left."""
-        self.weight.normal_(std=1 / math.sqrt(self.weight.shape[1]))
+        self.weight.normal_(std=1 / math.sqrt(self.weight.shape[1]), generator=generator)
 
     def standardize(self, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Scale expression and blank the genes outside the mask.

@@ -24,14 +24,28 @@ class Head(nn.Module, ABC):
     ----------
     n_genes, n_hidden, n_members, n_outputs
         Sizes of the panel, of the representation, of the ensemble, and of the output.
+    generator
+        Source of the initial weights; `None`: torch's own.
     """
 
     gene_axes: ClassVar = {"skip": 1}
+    temperature: torch.Tensor | None
+    """What calibrates predictions from each number of genes, ``(n_genes,)``, if anything does."""
 
-    def __init__(self, n_genes: int, n_hidden: int, n_members: int, n_outputs: int) -> None:
+    def __init__(
+        self,
+        n_genes: int,
+        n_hidden: int,
+        n_members: int,
+        n_outputs: int,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
+        self.register_buffer("temperature", None)
         scale = 0.5 / math.sqrt(n_hidden)
-        self.weight = nn.Parameter(scale * torch.randn(n_members, n_hidden, n_outputs))
+        weight = torch.randn(n_members, n_hidden, n_outputs, generator=generator)
+        self.weight = nn.Parameter(scale * weight)
         self.skip = nn.Parameter(torch.zeros(n_members, n_genes, n_outputs))
         self.bias = nn.Parameter(torch.zeros(n_members, 1, n_outputs))
 
@@ -75,19 +89,16 @@ class Head(nn.Module, ABC):
         """
 
     @abstractmethod
-    def predict(self, outputs: torch.Tensor, n_genes: int | None = None) -> torch.Tensor:
-        """Turn outputs into the ensemble's prediction.
+    def predict(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Turn outputs, ``(n_members, n_obs, n_outputs)``, into the ensemble's prediction."""
 
-        Parameters
-        ----------
-        outputs
-            Shape ``(n_members, n_obs, n_outputs)``.
-        n_genes
-            Number of genes behind the outputs, if the prediction is to be calibrated for it.
-        """
+    def calibrated(self, prediction: torch.Tensor, n_genes: int) -> torch.Tensor:
+        """Calibrate what `predict` returned, for the number of genes behind it."""
+        del n_genes
+        return prediction
 
 
-class CategoricalHead(Head):
+class CrossEntropyHead(Head):
     r"""Classification: cross-entropy with class weights, probabilities averaged over members.
 
     A temperature T for each number of genes calibrates the average p: :math:`p^{1/T}`, rescaled
@@ -96,7 +107,7 @@ class CategoricalHead(Head):
 
     Parameters
     ----------
-    n_genes, n_hidden, n_members, n_outputs
+    n_genes, n_hidden, n_members, n_outputs, generator
         As in :class:`Head`; one output for each class.
     class_weight_power
         A class of n cells weighs ``n ** -class_weight_power`` for each of its cells: 0 makes cells
@@ -114,15 +125,17 @@ class CategoricalHead(Head):
         n_hidden: int,
         n_members: int,
         n_outputs: int,
+        *,
         class_weight_power: float = 0.5,
+        generator: torch.Generator | None = None,
     ) -> None:
         if not 0 <= class_weight_power <= 1:
             raise ValueError(f"class_weight_power must be from 0 to 1, not {class_weight_power}.")
-        super().__init__(n_genes, n_hidden, n_members, n_outputs)
+        super().__init__(n_genes, n_hidden, n_members, n_outputs, generator=generator)
         self.class_weight_power = class_weight_power
         self.register_buffer("class_weights", torch.ones(n_outputs))
         self.register_buffer("guess_loss", torch.tensor(math.log(max(n_outputs, 2))))
-        self.register_buffer("temperature", torch.ones(n_genes))
+        self.temperature = torch.ones(n_genes)
 
     def calibrate(self, labels: torch.Tensor) -> None:
         """Set class weights, and the entropy of the weighted labels as the unit of the loss."""
@@ -140,29 +153,42 @@ class CategoricalHead(Head):
         total = (losses.view_as(weights) * weights).sum(1)
         return total / weights.sum(1).clamp(min=1e-6) / self.guess_loss
 
-    def predict(self, outputs: torch.Tensor, n_genes: int | None = None) -> torch.Tensor:
+    def predict(self, outputs: torch.Tensor) -> torch.Tensor:
         """Return class probabilities of shape ``(n_obs, n_outputs)``."""
-        proba = torch.softmax(outputs, dim=-1).mean(0)
-        if n_genes is None:
-            return proba
-        tiny = torch.finfo(proba.dtype).tiny
-        return torch.softmax(proba.clamp(min=tiny).log() / self.temperature[n_genes - 1], dim=-1)
+        return torch.softmax(outputs, dim=-1).mean(0)
+
+    def calibrated(self, prediction: torch.Tensor, n_genes: int) -> torch.Tensor:
+        """Return the probabilities at the temperature of this number of genes."""
+        logits = prediction.clamp(min=torch.finfo(prediction.dtype).tiny).log()
+        return torch.softmax(logits / self.temperature[n_genes - 1], dim=-1)
 
 
-class ContinuousHead(Head):
+class SquaredErrorHead(Head):
     """Regression: squared error on the standardised target, mean over members.
 
     Parameters
     ----------
-    n_genes, n_hidden, n_members
+    n_genes, n_hidden, n_members, n_outputs, generator
         As in :class:`Head`; there is one output.
+    class_weight_power
+        Of no use here.
     """
 
     center: torch.Tensor
     spread: torch.Tensor
 
-    def __init__(self, n_genes: int, n_hidden: int, n_members: int) -> None:
-        super().__init__(n_genes, n_hidden, n_members, 1)
+    def __init__(
+        self,
+        n_genes: int,
+        n_hidden: int,
+        n_members: int,
+        n_outputs: int = 1,
+        *,
+        class_weight_power: float = 0.5,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        del class_weight_power
+        super().__init__(n_genes, n_hidden, n_members, n_outputs, generator=generator)
         self.register_buffer("center", torch.tensor(0.0))
         self.register_buffer("spread", torch.tensor(1.0))
 
@@ -180,6 +206,13 @@ class ContinuousHead(Head):
         errors = (outputs.squeeze(-1) - target).square() * observed
         return errors.sum(1) / observed.sum(1).clamp(min=1)
 
-    def predict(self, outputs: torch.Tensor, n_genes: int | None = None) -> torch.Tensor:
+    def predict(self, outputs: torch.Tensor) -> torch.Tensor:
         """Return values in the units of the target, of shape ``(n_obs,)``."""
         return outputs.squeeze(-1).mean(0) * self.spread + self.center
+
+
+HEADS: dict[str, type[CrossEntropyHead | SquaredErrorHead]] = {
+    "cross_entropy": CrossEntropyHead,
+    "squared_error": SquaredErrorHead,
+}
+"""By the name that a kind of task gives."""

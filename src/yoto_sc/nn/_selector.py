@@ -37,7 +37,13 @@ class Selector(nn.Module):
         self.scores = nn.Parameter(torch.zeros(n_genes))
         self.register_buffer("required", torch.zeros(n_genes, dtype=torch.bool))
 
-    def forward(self, k: int, temperature: float, noise: float = 0.0) -> torch.Tensor:
+    def forward(
+        self,
+        k: int,
+        temperature: float,
+        noise: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> torch.Tensor:
         """Return a mask with exactly k ones.
 
         Parameters
@@ -47,7 +53,9 @@ class Selector(nn.Module):
         temperature
             Width of the relaxation, in units of the scores.
         noise
-            Scale of Gumbel noise on the scores; drawn from torch's current generator.
+            Scale of Gumbel noise on the scores.
+        generator
+            Source of the noise; `None`: torch's own.
 
         Returns
         -------
@@ -55,7 +63,9 @@ class Selector(nn.Module):
         """
         scores: torch.Tensor = self.scores
         if noise > 0:
-            uniform = torch.rand_like(scores).clamp(min=torch.finfo(scores.dtype).tiny)
+            uniform = torch.rand(
+                scores.shape, dtype=scores.dtype, device=scores.device, generator=generator
+            ).clamp(min=torch.finfo(scores.dtype).tiny)
             scores = scores - noise * torch.log(-torch.log(uniform))
         free = ~self.required
         k_free = min(k - int(self.required.sum()), int(free.sum()))

@@ -1,8 +1,16 @@
 """Closed-form selection: screening of candidates, the stepwise warm start, what a gene adds."""
 
 from yoto_sc.select._attribution import confusion_without
-from yoto_sc.select._labels import observed
-from yoto_sc.select._screening import beyond_chance, screen
+from yoto_sc.select._screening import Screening, survey
 from yoto_sc.select._stepwise import stepwise_order
+from yoto_sc.select._targets import Classes, Numbers, Target
 
-__all__ = ["beyond_chance", "confusion_without", "observed", "screen", "stepwise_order"]
+__all__ = [
+    "Classes",
+    "Numbers",
+    "Screening",
+    "Target",
+    "confusion_without",
+    "stepwise_order",
+    "survey",
+]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yoto_sc.select._moments import RIDGE, class_moments
+from yoto_sc.select._moments import RIDGE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from yoto_sc.select._targets import Target
+
 
 def confusion_without(
     values: NDArray[np.float32],
-    labels: NDArray[Any],
+    target: Target,
     *,
     ridge: float = RIDGE,
     class_weight_power: float = 0.5,
@@ -29,9 +31,8 @@ def confusion_without(
     ----------
     values
         Expression of the panel, shape ``(n_obs, n_vars)``.
-    labels
-        Of one task: integer codes with -1 for missing, or floats with NaN for missing, shape
-        ``(n_obs,)``.
+    target
+        The task, on these cells.
     ridge, class_weight_power
         As in :func:`stepwise_order`.
 
@@ -41,7 +42,7 @@ def confusion_without(
     ``(n_classes, n_vars)``. Classes are those that occur, in the order of their codes. A
     continuous target has two, with equal values: below and above its mean.
     """
-    means, within = class_moments(values, labels, ridge, class_weight_power)
+    means, within = target.moments(values, ridge, class_weight_power)
     precision = np.linalg.inv(within)
     scores = means @ precision
     n_classes, n_vars = means.shape

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yoto_sc.select._moments import RIDGE, class_moments, mean_lambda
+from yoto_sc.select._moments import RIDGE, mean_lambda
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from yoto_sc.select._targets import Target
 
 _TINY = 1e-9
 """Variances are at least this."""
@@ -20,7 +21,7 @@ _TINY = 1e-9
 
 def stepwise_order(
     values: NDArray[np.float32],
-    labels: Sequence[NDArray[Any]],
+    targets: Sequence[Target],
     n_steps: int,
     *,
     ridge: float = RIDGE,
@@ -52,9 +53,8 @@ def stepwise_order(
     ----------
     values
         Shape ``(n_obs, n_vars)``: expression. Genes are brought to unit variance.
-    labels
-        One array of shape ``(n_obs,)`` for each task: integer codes with -1 for missing, or floats
-        with NaN for missing.
+    targets
+        One for each task, on these cells.
     n_steps
         Number of genes to order; at most ``n_vars``.
     ridge
@@ -73,8 +73,7 @@ def stepwise_order(
     n_vars = values.shape[1]
     n_steps = min(n_steps, n_vars)
     tasks = [
-        _Pairs(*class_moments(values, task_labels, ridge, class_weight_power), n_steps)
-        for task_labels in labels
+        _Pairs(*target.moments(values, ridge, class_weight_power), n_steps) for target in targets
     ]
     left = np.ones(n_vars, dtype=bool)
     first = np.zeros(n_vars, dtype=bool) if required is None else required.copy()

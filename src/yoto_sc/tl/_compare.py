@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from yoto_sc._checks import check_adata
 from yoto_sc.metrics._cross_validation import CLASSIFIERS
-from yoto_sc.tl._panel_scores import gene_list, panel_scores
+from yoto_sc.tl._panel_scores import Protocol, gene_list, panel_scores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,14 +91,9 @@ def compare(
     return panel_scores(
         adata,
         {name: gene_list(adata, genes, f"panels[{name!r}]") for name, genes in panels.items()},
-        categorical_keys=categorical_keys,
-        continuous_keys=continuous_keys,
+        {"categorical": categorical_keys, "continuous": continuous_keys},
+        Protocol(classifiers, n_splits, use_rep, markers, random_state),
         layer=layer,
         split_key=split_key,
         unlabeled=unlabeled,
-        classifiers=classifiers,
-        n_splits=n_splits,
-        use_rep=use_rep,
-        markers=markers,
-        random_state=random_state,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from yoto_sc._checks import check_adata
 from yoto_sc.metrics._cross_validation import CLASSIFIERS
-from yoto_sc.tl._panel_scores import gene_list, panel_scores
+from yoto_sc.tl._panel_scores import Protocol, gene_list, panel_scores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -171,14 +171,9 @@ def evaluate(
     return panel_scores(
         adata,
         {"": gene_list(adata, genes, "genes")},
-        categorical_keys=categorical_keys,
-        continuous_keys=continuous_keys,
+        {"categorical": categorical_keys, "continuous": continuous_keys},
+        Protocol(classifiers, n_splits, use_rep, markers, random_state),
         layer=layer,
         split_key=split_key,
         unlabeled=unlabeled,
-        classifiers=classifiers,
-        n_splits=n_splits,
-        use_rep=use_rep,
-        markers=markers,
-        random_state=random_state,
     ).drop(columns="panel")

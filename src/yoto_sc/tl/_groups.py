@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
+    from yoto_sc._problem import Problem
     from yoto_sc.model import YOTO
+    from yoto_sc.tl._training import Request
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ _WORDS = (
     "sample",
 )
 """What columns of donors are called; the first of these that occurs is taken."""
+_METRIC_NAMES = {"macro_f1": "macro-F1", "r2": "R²"}
 _WORD_ENDS = re.compile(r"[^A-Za-z]+|(?<=[a-z])(?=[A-Z])")
 
 
@@ -56,18 +58,20 @@ def find_group_key(obs: pd.DataFrame, tasks: Collection[str]) -> str | None:
     return next((found[word] for word in _WORDS if word in found), None)
 
 
-def train_on_groups(train: Callable[..., YOTO], group_key: str) -> YOTO | None:
+def train_on_groups(request: Request, problem: Problem, group_key: str) -> YOTO | None:
     """Train once more with groups held out; `None`, and a line in the log, if that cannot be.
 
     Parameters
     ----------
-    train
-        Trains a model, given its `split_key` and `refit`.
+    request
+        How to train.
+    problem
+        What is asked.
     group_key
         Column of the groups.
     """
-    try:
-        return train(split_key=group_key, refit=False)  # only its scores are of use
+    try:  # only the scores are of use, so there is no second training on all cells
+        return request.train(problem.holding_out(group_key), refit=False)
     except ValueError as error:
         logger.warning(
             "No scores on groups of group_key=%r beside those on cells: %s", group_key, error
@@ -75,13 +79,15 @@ def train_on_groups(train: Callable[..., YOTO], group_key: str) -> YOTO | None:
         return None
 
 
-def with_group_scores(model: YOTO, group_model: YOTO) -> pd.DataFrame:
+def with_group_scores(model: YOTO, group_model: YOTO, group_key: str | None) -> pd.DataFrame:
     """Put the scores on held-out groups beside those on held-out cells, and log both.
 
     Parameters
     ----------
     model, group_model
         Trained alike, with cells and with groups held out.
+    group_key
+        Column of the groups.
 
     Returns
     -------
@@ -89,16 +95,19 @@ def with_group_scores(model: YOTO, group_model: YOTO) -> pd.DataFrame:
     macro-F1 or R² is higher on held-out groups.
     """
     metrics = model.metrics.join(group_model.metrics.add_prefix("group_"))
-    is_class = np.array([task.kind == "categorical" for task in model.tasks])
-    ours = metrics["macro_f1"].where(is_class, metrics["r2"])
-    theirs = metrics["group_macro_f1"].where(is_class, metrics["group_r2"])
-    metrics["group_difference"] = theirs - ours
+    scores: Any = {  # by task, on cells and on groups
+        task.name: metrics.loc[task.name, [task.metric, f"group_{task.metric}"]].to_numpy()
+        for task in model.tasks
+    }
+    metrics["group_difference"] = [scores[name][1] - scores[name][0] for name in metrics.index]
     logger.warning(
         "Score on held-out cells, and on held-out groups of %r: %s.",
-        group_model.registry["setup_args"]["split_key"],
+        group_key,
         "; ".join(
-            f"{'macro-F1' if named else 'R²'} of {task} {ours[task]:.3f} and {theirs[task]:.3f}"
-            for task, named in zip(metrics.index, is_class, strict=True)
+            "{} of {} {:.3f} and {:.3f}".format(
+                _METRIC_NAMES.get(task.metric, task.metric), task.name, *scores[task.name]
+            )
+            for task in model.tasks
         ),
     )
     return metrics

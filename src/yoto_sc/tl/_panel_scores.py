@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from yoto_sc._checks import (
     as_list,
     check_integer,
     check_panel,
+    check_split_is_no_task,
     check_split_key,
-    check_task_keys,
 )
-from yoto_sc._expression import Expression
 from yoto_sc._panel import Panel
-from yoto_sc._tasks import tasks_from_obs
+from yoto_sc._threads import one_thread
+from yoto_sc.data import check_task_keys, read_expression, read_tasks
 from yoto_sc.metrics import cross_validated_scores, make_folds, redundancy_scores
 from yoto_sc.metrics._cross_validation import CLASSIFIERS
 from yoto_sc.tl._structure import Structure
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from yoto_sc._tasks import Task
     from yoto_sc.metrics._cross_validation import Classifier, Fold
 
 COLUMNS = ("panel", "task", "classifier", "fold", "metric", "category", "value", "n_cells")
@@ -43,53 +41,66 @@ def gene_list(adata: AnnData, genes: Sequence[str] | Panel, argument: str) -> li
     return names
 
 
+@dataclass(frozen=True)
+class Protocol:
+    """How lists of genes are scored; the fields are arguments of `tl.evaluate`."""
+
+    classifiers: Classifier | Sequence[Classifier]
+    n_splits: int
+    use_rep: str | None
+    markers: Mapping[str, Sequence[str]] | pd.DataFrame | None
+    random_state: int
+
+
 def panel_scores(
     adata: AnnData,
     panels: Mapping[str, list[str]],
+    keys: Mapping[str, str | Sequence[str]],
+    protocol: Protocol,
     *,
-    categorical_keys: str | Sequence[str],
-    continuous_keys: str | Sequence[str],
     layer: str | None,
     split_key: str | None,
     unlabeled: str | Sequence[object],
-    classifiers: Classifier | Sequence[Classifier],
-    n_splits: int,
-    use_rep: str | None,
-    markers: Mapping[str, Sequence[str]] | pd.DataFrame | None,
-    random_state: int,
 ) -> pd.DataFrame:
-    """Score lists of genes, all on the same folds; see :func:`yoto_sc.tl.evaluate`."""
-    categorical_keys = as_list(categorical_keys, "categorical_keys")
-    continuous_keys = as_list(continuous_keys, "continuous_keys")
-    check_task_keys(adata.obs, categorical_keys, continuous_keys)
+    """Score lists of genes, all on the same folds; see :func:`yoto_sc.tl.evaluate`.
+
+    Parameters
+    ----------
+    adata
+        Annotated data of shape ``(n_obs, n_vars)``.
+    panels
+        The lists, by name.
+    keys
+        By the name of the kind, the keys of the tasks.
+    protocol
+        How to score.
+    layer, split_key, unlabeled
+        As in :func:`yoto_sc.tl.evaluate`.
+    """
+    keys = {kind: as_list(named, f"{kind}_keys") for kind, named in keys.items()}
+    check_task_keys(adata, keys)
     check_split_key(adata.obs, split_key)
-    if split_key in {*categorical_keys, *continuous_keys}:
-        raise ValueError(
-            f"split_key={split_key!r} is also a task; groups that are held out cannot be learned."
-        )
-    classifiers = _checked_classifiers(classifiers)
-    check_integer(n_splits, "n_splits", minimum=2)
+    check_split_is_no_task(split_key, [key for named in keys.values() for key in named])
+    classifiers = _checked_classifiers(protocol.classifiers)
+    check_integer(protocol.n_splits, "n_splits", minimum=2)
+    random_state = protocol.random_state
     check_integer(random_state, "random_state", minimum=0, maximum=2**32 - 1)
-    coordinates = _coordinates(adata, use_rep)
-    known_markers = _marker_sets(markers)
+    coordinates = _coordinates(adata, protocol.use_rep)
+    known_markers = _marker_sets(protocol.markers)
     tasks = [
-        _sorted_classes(task)
-        for task in tasks_from_obs(
-            adata.obs, categorical_keys, continuous_keys, as_list(unlabeled, "unlabeled")
-        )
+        task.in_sorted_order() for task in read_tasks(adata, keys, as_list(unlabeled, "unlabeled"))
     ]
-    labels = {task.name: _labels(adata.obs, task) for task in tasks}
-    folds = _folds(adata.obs, labels, split_key, n_splits, random_state)
-    expression = Expression.from_adata(adata, layer)
+    labels = {task.name: task.encode_exactly(task.column(adata, task.name)) for task in tasks}
+    folds = _folds(adata.obs, labels, split_key, protocol.n_splits, random_state)
+    expression = read_expression(adata, layer)
 
     records: list[dict[str, Any]] = []
-    # The matrices are small: more threads cost more than they give, and change the rounding.
-    with threadpool_limits(1):
+    with one_thread():
         structure = Structure.of(expression, coordinates, random_state)
-        codes = {key: labels[key] for key in categorical_keys}
+        codes = {task.name: labels[task.name] for task in tasks if task.categories}
         for name, genes in panels.items():
             columns = adata.var_names.get_indexer(pd.Index(genes))
-            x = expression.on_model_scale(columns).toarray().astype(np.float64)
+            x = expression.take(None, columns).toarray().astype(np.float64)
             scores = [
                 {
                     "task": task.name,
@@ -166,24 +177,6 @@ def _marker_sets(markers: object) -> dict[str, set[str]]:
             )
         sets[str(category)] = known
     return sets
-
-
-def _sorted_classes(task: Task) -> Task:
-    """Put classes in the order of scikit-learn, which decides where two are as probable."""
-    try:
-        return replace(task, categories=tuple(sorted(task.categories)))
-    except TypeError:  # of several types
-        return task
-
-
-def _labels(obs: pd.DataFrame, task: Task) -> NDArray[Any]:
-    """Return class codes, -1 where missing, or numbers, NaN where missing; ``(n_obs,)``."""
-    if task.kind == "categorical":
-        return task.encode(obs[task.name])
-    numbers: NDArray[np.float64] = pd.to_numeric(obs[task.name].astype(object)).to_numpy(
-        dtype=np.float64, na_value=np.nan
-    )
-    return numbers
 
 
 def _folds(

@@ -46,7 +46,8 @@ def predict(
     n_genes
         Number of best genes to use; `None`: the size of the panel.
     layer
-        Layer to read expression from; `None`: ``X``.
+        Layer to read expression from; `None`: the layer that the model was trained on, if `adata`
+        has it, else ``X``.
     missing
         What to do about panel genes that `adata` lacks. ``"error"``, or ``"zero"``: blank them,
         tell the network that they are unmeasured, and log a warning with the scores to expect.
@@ -106,21 +107,10 @@ def predict(
             "model must be a yoto_sc.model.YOTO or the directory of a saved one, not "
             f"{type(model).__name__}."
         )
-    keys = Keys(key_added)
-    by_kind = {
-        kind: [task.name for task in model.tasks if task.kind == kind]
-        for kind in ("categorical", "continuous")
-    }
-    check_written_keys(keys, by_kind["categorical"], by_kind["continuous"])
+    names = Keys(key_added)
+    columns = [column for task in model.tasks for column in task.columns(names)]
+    check_written_keys(names, columns, [task.name for task in model.tasks])
+    predictions, latent = model.predict_all(adata, layer=layer, n_genes=n_genes, missing=missing)
     adata = adata.copy() if copy else adata
-    write_predictions(
-        adata,
-        keys,
-        model,
-        adata,
-        layer=layer,
-        n_genes=n_genes,
-        missing=missing,
-        min_confidence=min_confidence,
-    )
+    write_predictions(adata, names, model.tasks, predictions, latent, min_confidence)
     return adata if copy else None

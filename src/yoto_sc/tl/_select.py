@@ -3,56 +3,39 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, fields, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
-from anndata import AnnData
 
-from yoto_sc import __version__
+from yoto_sc import _keys
 from yoto_sc._checks import (
     as_list,
     check_adata,
-    check_integer,
-    check_n_genes,
     check_new_directory,
-    check_no_repeats,
     check_not_foreign,
+    check_split_is_no_task,
     check_split_key,
-    check_task_keys,
     check_written_keys,
 )
-from yoto_sc._expression import Expression
 from yoto_sc._keys import DEFAULT_KEY, Keys
-from yoto_sc._requirements import Requirements, excluded_genes
-from yoto_sc._tasks import tasks_from_obs
-from yoto_sc.tl._groups import (
-    find_group_key,
-    train_on_groups,
-    with_group_scores,
-)
-from yoto_sc.tl._write import write_predictions
+from yoto_sc._problem import Problem
+from yoto_sc._version import __version__
+from yoto_sc.data import KINDS, check_task_keys
+from yoto_sc.rules import Requirements, check_n_genes, excluded_genes
+from yoto_sc.tl._groups import find_group_key, train_on_groups, with_group_scores
+from yoto_sc.tl._training import Request
+from yoto_sc.tl._write import result_columns, write_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from yoto_sc._tasks import Task
-    from yoto_sc.model import YOTO
+    import pandas as pd
+    from anndata import AnnData
+
+    from yoto_sc.judge import Selection
 
 logger = logging.getLogger(__name__)
-
-_NAMED = {
-    "model_kwargs": (
-        "n_genes",
-        *(field.name for field in fields(Requirements)),
-        "random_state",
-    ),
-    "train_kwargs": ("max_steps", "accelerator", "devices", "progress_bar"),
-}
-"""Arguments of the model that `select` has under its own name."""
 
 
 def select(
@@ -226,8 +209,10 @@ def select(
     16
     """
     check_adata(adata)
-    categorical_keys = as_list(categorical_keys, "categorical_keys")
-    continuous_keys = as_list(continuous_keys, "continuous_keys")
+    keys = {
+        "categorical": as_list(categorical_keys, "categorical_keys"),
+        "continuous": as_list(continuous_keys, "continuous_keys"),
+    }
     requirements = Requirements(
         include=include,
         exclude=exclude,
@@ -240,129 +225,98 @@ def select(
         max_crowding=max_crowding,
         crowding_key=crowding_key,
     )
-    unlabeled = as_list(unlabeled, "unlabeled")
-    unlabeled = [category for category in unlabeled if not _is_missing(category)]
-    for argument, given in (("model_kwargs", model_kwargs), ("train_kwargs", train_kwargs)):
-        check_no_repeats(argument, given, _NAMED[argument])
-    if robust not in (None, "thin"):
-        raise ValueError(f'robust must be "thin" or None, not {robust!r}.')
-    keys = Keys(key_added)
-    check_task_keys(adata.obs, categorical_keys, continuous_keys)
-    check_split_key(adata.obs, split_key)
-    group_key = _resolve_group_key(
-        adata, group_key, split_key, [*categorical_keys, *continuous_keys]
+    request = Request(
+        n_genes,
+        random_state=random_state,
+        robust=robust,
+        max_steps=max_steps,
+        accelerator=accelerator,
+        devices=devices,
+        progress_bar=progress_bar,
+        model_kwargs=model_kwargs,
+        train_kwargs=train_kwargs,
     )
-    check_written_keys(keys, categorical_keys, continuous_keys, split_key or group_key)
-    check_not_foreign(adata, keys, categorical_keys, continuous_keys, requirements.var_columns)
-    check_n_genes(n_genes, requirements.gene_rules(adata.var))
-    requirements.check_types(adata.obs, categorical_keys)
-    check_integer(random_state, "random_state", minimum=0)
-    tasks = tasks_from_obs(adata.obs, categorical_keys, continuous_keys, unlabeled)
+    names = Keys(key_added)
+    check_task_keys(adata, keys)
+    check_split_key(adata.obs, split_key)
+    tasks = [key for named in keys.values() for key in named]
+    group_key = _resolve_group_key(adata.obs, group_key, split_key, tasks)
+    check_split_is_no_task(group_key, tasks)
+    columns = result_columns(names, keys)
+    check_written_keys(names, columns, [*tasks, split_key, group_key])
+    check_not_foreign(adata, names, columns, requirements.var_columns)
     if model_dir is not None:
         check_new_directory(model_dir, "model_dir")
-    expression = Expression.from_adata(adata, layer)
-    if robust == "thin" and not expression.is_counts:
-        raise ValueError(
-            f'robust="thin" draws from counts, but adata.{expression.source} holds none. Name the '
-            "layer that holds counts in `layer`."
-        )
-    _report(adata, expression, tasks, requirements.exclude, unlabeled, layer)
-
-    train = partial(
-        _trained_model,
-        AnnData(X=expression.matrix, obs=adata.obs.copy(), var=adata.var.copy()),
-        setup={
-            "categorical_keys": categorical_keys,
-            "continuous_keys": continuous_keys,
-            "unlabeled": unlabeled,
-        },
-        init={
-            "n_genes": n_genes,
-            **asdict(requirements),
-            "random_state": random_state,
-            **(model_kwargs or {}),
-        },
-        train={
-            "max_steps": max_steps,
-            "accelerator": accelerator,
-            "devices": devices,
-            "progress_bar": progress_bar,
-            **(train_kwargs or {}),
-            "plan_kwargs": {
-                **({"thin": True} if robust == "thin" else {}),
-                **((train_kwargs or {}).get("plan_kwargs") or {}),
-            },
-        },
+    problem = Problem.from_adata(
+        adata,
+        keys,
+        layer=layer,
+        split_key=split_key,
+        unlabeled=unlabeled,
+        requirements=requirements,
     )
-    model = train(split_key=split_key)
-    group_model = None if group_key is None else train_on_groups(train, group_key)
-    # The model was handed the matrix itself; new data have it where it was read.
-    model.selection_ = replace(model.selection, from_raw=expression.source == "raw")
+    check_n_genes(n_genes, problem.rules)
+    request.check(problem.expression)
+    _report(problem, layer)
+
+    model = request.train(problem)
+    group_model = None if group_key is None else train_on_groups(request, problem, group_key)
+    predictions, latent = model.predict_all()
+    tables = _tables(model.selection)
+    if group_model is not None:
+        tables[_keys.METRICS] = with_group_scores(model, group_model, group_key)
+        tables[_keys.GROUP_HELD_OUT] = group_model.held_out
     params = {
         "n_genes": model.panel().n_genes,
-        "categorical_keys": categorical_keys,
-        "continuous_keys": continuous_keys,
-        "expression": expression.source,
-        "is_counts": expression.is_counts,
+        **{f"{kind}_keys": named for kind, named in keys.items()},
+        "expression": problem.expression.source,
+        "is_counts": problem.expression.is_counts,
         "split_key": split_key,
         "robust": robust,
         "group_key": None if group_model is None else group_key,
         **requirements.to_params(),
         "max_steps": None if max_steps is None else int(max_steps),
         "auto": isinstance(n_genes, str),
-        "unlabeled": [str(category) for category in unlabeled],
+        "unlabeled": [str(category) for category in problem.unlabeled],
         "random_state": int(random_state),
         "yoto_sc_version": __version__,
     }
     if model_dir is not None:
         model.save(model_dir)
-    adata = adata.copy() if copy else adata
-    _drop_previous(adata, keys)
-    _write_selection(
-        adata,
-        keys,
-        model,
-        {
+    adata = adata.copy() if copy else adata  # all is computed: from here on, it is only written
+    _drop_previous(adata, names)
+    _write_panel(adata, names, model.panel().table)
+    adata.uns[names.uns] = {
+        _keys.PARAMS: {
             name: value
             for name, value in params.items()
             if value is not None and not (isinstance(value, list) and not value)
         },
-    )
-    adata.uns[keys.uns]["held_out"] = model.held_out
-    if group_model is not None:
-        adata.uns[keys.uns]["metrics"] = with_group_scores(model, group_model)
-        adata.uns[keys.uns]["group_held_out"] = group_model.held_out
-    write_predictions(adata, keys, model, model.adata)
+        **tables,
+    }
+    write_predictions(adata, names, model.tasks, predictions, latent)
     return adata if copy else None
 
 
-def _is_missing(category: Any) -> bool:
-    """Whether an entry of `unlabeled` is a missing value, which is missing in any case."""
-    return pd.api.types.is_scalar(category) and bool(pd.isna(category))
-
-
-def _report(
-    adata: AnnData,
-    expression: Expression,
-    tasks: Sequence[Task],
-    exclude: Sequence[str],
-    unlabeled: Sequence[object],
-    layer: str | None,
-) -> None:
+def _report(problem: Problem, layer: str | None) -> None:
     """Say once what the user may not expect, though it is handled."""
+    expression = problem.expression
     if expression.source == "raw" and layer is None:
         logger.warning("adata.X is scaled; expression is read from adata.raw.")
     if not expression.is_counts:
         logger.info("adata.%s holds no counts; it is taken as normalised.", expression.source)
-    columns = [adata.obs[task.name] for task in tasks if task.kind == "categorical"]
-    for category in unlabeled:
+    named = [task for task in problem.tasks if task.categories]
+    columns = [problem.tables.obs[task.name] for task in named]
+    for category in problem.unlabeled:
         if not any((column == category).any() for column in columns):
             logger.warning("unlabeled=%r occurs in no task.", category)
-    for gene in exclude:
-        if not excluded_genes(adata.var_names, [gene]).any():
+    for gene in problem.requirements.exclude:
+        if not excluded_genes(problem.var_names, [gene]).any():
             logger.warning("exclude=%r matches no gene.", gene)
-    for task, column in zip([t for t in tasks if t.kind == "categorical"], columns, strict=True):
-        counts = np.bincount(task.encode(column) + 1)[1:]
+    for task, labels in zip(problem.tasks, problem.labels, strict=True):
+        if not task.categories:
+            continue
+        counts = np.bincount(labels[task.observed(labels)], minlength=task.n_outputs)
         single = [task.categories[code] for code in np.flatnonzero(counts == 1)]
         if single:
             logger.warning(
@@ -371,61 +325,45 @@ def _report(
 
 
 def _resolve_group_key(
-    adata: AnnData, group_key: str | None, split_key: str | None, tasks: Sequence[str]
+    obs: pd.DataFrame, group_key: str | None, split_key: str | None, tasks: Sequence[str]
 ) -> str | None:
     """Return the column of the groups that a second training is to hold out."""
     if group_key == "auto":
-        return None if split_key is not None else find_group_key(adata.obs, tasks)
+        return None if split_key is not None else find_group_key(obs, tasks)
     if group_key is not None and split_key is not None:
         raise ValueError(
             f"With split_key={split_key!r}, groups are held out already: give split_key or "
             f"group_key={group_key!r}, not both."
         )
-    check_split_key(adata.obs, group_key, "group_key")
+    check_split_key(obs, group_key, "group_key")
     return group_key
 
 
-def _trained_model(
-    adata: AnnData,
-    *,
-    split_key: str | None,
-    setup: dict[str, Any],
-    init: dict[str, Any],
-    train: dict[str, Any],
-    **more: Any,
-) -> YOTO:
-    """Train a model on what `adata` holds."""
-    from yoto_sc.model import YOTO  # scvi-tools takes seconds to import; errors should not wait
-
-    adata = AnnData(X=adata.X, obs=adata.obs.copy(), var=adata.var.copy())
-    YOTO.setup_anndata(adata, split_key=split_key, **setup)
-    model = YOTO(adata, **init)
-    model.deregister_manager(adata)  # or scvi-tools would keep the data alive
-    model.train(**{**train, **more})
-    return model
+def _tables(selection: Selection) -> dict[str, pd.DataFrame]:
+    """Return what a selection came to, by its entry in ``adata.uns``."""
+    names = (
+        _keys.TASKS,
+        _keys.METRICS,
+        _keys.PATH,
+        _keys.HISTORY,
+        _keys.CONFUSION,
+        _keys.ATTRIBUTION,
+        _keys.WITHOUT,
+        _keys.HELD_OUT,
+    )
+    return {name: getattr(selection, name) for name in names}
 
 
-def _drop_previous(adata: AnnData, keys: Keys) -> None:
+def _drop_previous(adata: AnnData, names: Keys) -> None:
     """Drop the predictions of an earlier selection under the same key."""
-    if keys.uns in adata.uns:
-        tasks = adata.uns[keys.uns]["tasks"].index
-        adata.obs = adata.obs.drop(columns=keys.obs(tasks, ()), errors="ignore")
+    table = adata.uns.get(names.uns, {}).get(_keys.TASKS)
+    if table is not None:
+        keys = {kind: list(table.index[table["kind"] == kind]) for kind in KINDS}
+        adata.obs = adata.obs.drop(columns=result_columns(names, keys), errors="ignore")
 
 
-def _write_selection(adata: AnnData, keys: Keys, model: YOTO, params: dict[str, Any]) -> None:
-    """Write ranks and tables."""
-    selection = model.selection
-    table = selection.panel.table
-    adata.var[keys.selected] = table["selected"].to_numpy()
-    adata.var[keys.rank] = table["rank"].array
-    adata.var[keys.score] = table["score"].to_numpy(dtype=np.float32)
-    adata.uns[keys.uns] = {
-        "params": params,
-        "tasks": selection.tasks,
-        "metrics": selection.metrics,
-        "path": selection.path,
-        "history": selection.history,
-        "confusion": selection.confusion,
-        "attribution": selection.attribution,
-        "without": selection.without,
-    }
+def _write_panel(adata: AnnData, names: Keys, table: pd.DataFrame) -> None:
+    """Write which genes are selected, their ranks and scores."""
+    adata.var[names.selected] = table["selected"].to_numpy()
+    adata.var[names.rank] = table["rank"].array
+    adata.var[names.score] = table["score"].to_numpy(dtype=np.float32)

@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import fields, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 
-from yoto_sc import __version__
 from yoto_sc._checks import (
     as_list,
     check_adata,
     check_integer,
-    check_n_genes,
     check_no_repeats,
     check_split_key,
-    check_task_keys,
 )
-from yoto_sc._expression import Expression
 from yoto_sc._keys import DEFAULT_KEY, Keys
-from yoto_sc._requirements import Requirements
-from yoto_sc._tasks import tasks_from_obs
-from yoto_sc.metrics import jaccard_index, kuncheva_index
-from yoto_sc.tl._select import select
+from yoto_sc._problem import Problem
+from yoto_sc._version import __version__
+from yoto_sc.data import check_task_keys
+from yoto_sc.judge import split_cells
+from yoto_sc.metrics import jaccard_index, kuncheva_index, mean_of_defined
+from yoto_sc.rules import Requirements, check_n_genes
+from yoto_sc.tl._training import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from anndata import AnnData
     from numpy.typing import NDArray
 
-    from yoto_sc._tasks import Task
+    from yoto_sc.model import YOTO
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +102,9 @@ def stability(
     progress_bar
         Whether to show progress.
     select_kwargs
-        Further arguments of :func:`yoto_sc.tl.select`.
+        Further arguments of :func:`yoto_sc.tl.select`. Rules on expression are judged on all
+        cells, so that every run has the same ones; `group_key` is of no use, as runs are judged
+        on cells.
     copy
         Return a changed copy instead of changing `adata`.
 
@@ -150,63 +151,51 @@ def stability(
     (8, (2, 2))
     """
     check_adata(adata)
-    categorical_keys = as_list(categorical_keys, "categorical_keys")
-    continuous_keys = as_list(continuous_keys, "continuous_keys")
-    unlabeled = as_list(unlabeled, "unlabeled")
+    keys = {
+        "categorical": as_list(categorical_keys, "categorical_keys"),
+        "continuous": as_list(continuous_keys, "continuous_keys"),
+    }
     check_no_repeats("select_kwargs", select_kwargs, _NAMED)
-    requirements = Requirements.from_params(
-        {
-            **(select_kwargs or {}),
-            "include": include,
-            "exclude": exclude,
-            "candidates": candidates,
-        }
-    )
-    keys = Keys(key_added)
-    check_task_keys(adata.obs, categorical_keys, continuous_keys)
+    given = {**(select_kwargs or {})}
+    check_split_key(adata.obs, given.pop("group_key", None), "group_key")
+    rules_on: dict[str, Any] = {"include": include, "exclude": exclude, "candidates": candidates}
+    rules_on |= {f.name: given.pop(f.name) for f in fields(Requirements) if f.name in given}
+    requirements = Requirements(**rules_on)
+    request = Request(n_genes, progress_bar=False, **given)
+    names = Keys(key_added)
+    check_task_keys(adata, keys)
     check_split_key(adata.obs, split_key)
-    _check_names(adata, keys, requirements.var_columns)
+    _check_names(adata, names, requirements.var_columns)
     check_integer(n_genes, "n_genes", minimum=1)
-    rules = requirements.rules(adata, layer, categorical_keys, unlabeled)
-    check_n_genes(n_genes, rules)
     check_integer(n_runs, "n_runs", minimum=2)
     _check_subsample(subsample)
     check_integer(random_state, "random_state", minimum=0)
-    tasks = tasks_from_obs(adata.obs, categorical_keys, continuous_keys, unlabeled)
-    expression = Expression.from_adata(adata, layer)
+    problem = Problem.from_adata(
+        adata,
+        keys,
+        layer=layer,
+        split_key=split_key,
+        unlabeled=unlabeled,
+        requirements=requirements,
+    )
+    check_n_genes(n_genes, problem.rules)
+    request.check(problem.expression)
 
     seeds = np.random.default_rng(random_state).integers(2**31, size=n_runs)
-    samples = _samples(adata.obs, tasks, split_key, subsample, seeds)
-    columns = list(
-        dict.fromkeys([*categorical_keys, *continuous_keys, *as_list(split_key, "split_key")])
-    )
+    samples = _samples(problem, subsample, seeds)
     results: list[pd.DataFrame | None] = []
     runs: list[dict[str, Any]] = []
     for seed, cells in _with_progress(list(zip(seeds, samples, strict=True)), progress_bar):
-        sample = AnnData(
-            X=expression.matrix[cells], obs=adata.obs.iloc[cells][columns], var=adata.var.copy()
-        )
         run = {"random_state": int(seed), "n_cells": len(cells), "score": np.nan, "error": ""}
         try:
-            select(
-                sample,
-                n_genes,
-                categorical_keys=categorical_keys,
-                continuous_keys=continuous_keys,
-                split_key=split_key,
-                unlabeled=unlabeled,
-                random_state=int(seed),
-                progress_bar=False,
-                key_added=_OWN,
-                **{**(select_kwargs or {}), **asdict(requirements)},
-            )
+            model = replace(request, random_state=int(seed)).train(problem.of_cells(cells))
         except (ValueError, RuntimeError, ArithmeticError) as error:
             logger.warning("run_%d failed and is left out: %s", len(runs), error)
             run["error"] = f"{type(error).__name__}: {error}"
             results.append(None)
         else:
-            run["score"] = _mean_score(sample.uns[_OWN]["metrics"])
-            results.append(sample.var[[Keys(_OWN).selected, Keys(_OWN).score]])
+            run["score"] = _mean_score(model)
+            results.append(model.panel().table)
         runs.append(run)
     found = {f"run_{number}": table for number, table in enumerate(results) if table is not None}
     if len(found) < 2:
@@ -217,51 +206,46 @@ def stability(
         )
 
     panels = pd.DataFrame(
-        {name: table[Keys(_OWN).selected].to_numpy() for name, table in found.items()},
+        {name: table["selected"].to_numpy() for name, table in found.items()},
         index=adata.var_names,
     )
-    scores = np.mean([table[Keys(_OWN).score].to_numpy() for table in found.values()], axis=0)
+    scores = np.mean([table["score"].to_numpy() for table in found.values()], axis=0)
     frequency = panels.to_numpy().mean(axis=1)
     # A score is from 0 to 1, so that it decides between genes of the same frequency only.
     consensus = np.zeros(adata.n_vars, dtype=bool)
-    consensus[rules.best_panel(frequency + scores / (len(found) + 1), n_genes)] = True
-    free = panels[rules.allowed & ~rules.required].to_numpy().T
+    consensus[problem.rules.best_panel(frequency + scores / (len(found) + 1), n_genes)] = True
+    free = panels[problem.rules.allowed & ~problem.rules.required].to_numpy().T
     jaccard, kuncheva = jaccard_index(free), kuncheva_index(free)
     params = {
         "n_genes": int(n_genes),
         "n_runs": int(n_runs),
         "subsample": float(subsample),
-        "categorical_keys": categorical_keys,
-        "continuous_keys": continuous_keys,
+        **{f"{kind}_keys": named for kind, named in keys.items()},
         "split_key": split_key,
-        "expression": expression.source,
+        "expression": problem.expression.source,
         **requirements.to_params(),
-        "unlabeled": [str(category) for category in unlabeled],
+        "unlabeled": [str(category) for category in problem.unlabeled],
         "random_state": int(random_state),
         "yoto_sc_version": __version__,
     }
-    names = list(found)
+    shown = list(found)
     adata = adata.copy() if copy else adata
-    adata.var[keys.frequency] = frequency.astype(np.float32)
-    adata.var[keys.consensus] = consensus
-    adata.uns[keys.stability] = {
+    adata.var[names.frequency] = frequency.astype(np.float32)
+    adata.var[names.consensus] = consensus
+    adata.uns[names.stability] = {
         "params": {
             name: value
             for name, value in params.items()
             if value is not None and not (isinstance(value, list) and not value)
         },
         "panels": panels[frequency > 0],
-        "jaccard": pd.DataFrame(jaccard, index=names, columns=names),
-        "kuncheva": pd.DataFrame(kuncheva, index=names, columns=names),
+        "jaccard": pd.DataFrame(jaccard, index=shown, columns=shown),
+        "kuncheva": pd.DataFrame(kuncheva, index=shown, columns=shown),
         "mean_jaccard": _mean_of_pairs(jaccard),
         "mean_kuncheva": _mean_of_pairs(kuncheva),
         "runs": pd.DataFrame(runs, index=[f"run_{number}" for number in range(n_runs)]),
     }
     return adata if copy else None
-
-
-_OWN = "_yoto_run"
-"""The key of a run in its own data."""
 
 
 def _check_names(adata: AnnData, keys: Keys, read: Mapping[str, str]) -> None:
@@ -294,29 +278,24 @@ def _check_subsample(subsample: object) -> None:
 
 
 def _samples(
-    obs: pd.DataFrame,
-    tasks: Sequence[Task],
-    split_key: str | None,
-    subsample: float,
-    seeds: NDArray[np.int64],
+    problem: Problem, subsample: float, seeds: NDArray[np.int64]
 ) -> list[NDArray[np.intp]]:
     """Draw the cells of every run, ascending."""
+    groups = problem.groups
     if subsample == 1:
-        return [np.arange(len(obs))] * len(seeds)
-    from yoto_sc.model._splits import split_cells  # scvi-tools takes seconds to import
-
-    labels = [task.encode(obs[task.name]) for task in tasks]
-    groups = None if split_key is None else obs[split_key]
+        return [np.arange(problem.expression.n_obs)] * len(seeds)
     samples = [
-        split_cells(labels, groups, 1 - subsample, np.random.default_rng(seed)).train
+        split_cells(
+            problem.tasks, problem.labels, groups, 1 - subsample, np.random.default_rng(seed)
+        ).train
         for seed in seeds
     ]
     n_groups = 2 if groups is None else min(groups.iloc[cells].nunique() for cells in samples)
     if n_groups < 2:
         raise ValueError(
-            f"subsample={subsample} leaves a run {n_groups} group of split_key={split_key!r}; "
-            "holding groups out needs at least 2. Take a larger subsample, or 1 to vary the seed "
-            "alone."
+            f"subsample={subsample} leaves a run {n_groups} group of "
+            f"split_key={problem.split_key!r}; holding groups out needs at least 2. Take a larger "
+            "subsample, or 1 to vary the seed alone."
         )
     return samples
 
@@ -329,11 +308,10 @@ def _with_progress(runs: list[Any], progress_bar: bool) -> Iterable[Any]:
     return tqdm(runs, desc="Repeating the selection", unit="run")
 
 
-def _mean_score(metrics: pd.DataFrame) -> float:
-    """Mean over tasks of the held-out macro-F1, or R² for those that have none."""
-    scores = metrics["macro_f1"].fillna(metrics["r2"]).to_numpy(dtype=np.float64)
-    scores = scores[np.isfinite(scores)]
-    return float(scores.mean()) if len(scores) else float("nan")
+def _mean_score(model: YOTO) -> float:
+    """Mean over tasks of the held-out macro-F1 or R²; NaN if there is none."""
+    scores = np.array([model.metrics.loc[task.name, task.metric] for task in model.tasks])
+    return float(mean_of_defined(scores))
 
 
 def _mean_of_pairs(index: NDArray[np.float64]) -> float:

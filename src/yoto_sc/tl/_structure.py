@@ -17,7 +17,7 @@ from yoto_sc.metrics import nearest_neighbors, neighbor_overlap
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from yoto_sc._expression import Expression
+    from yoto_sc.data import Expression
 
 MAX_CELLS = 30_000
 """All pairs of cells are compared, so more are subsampled."""
@@ -54,7 +54,7 @@ class Structure:
         cls, expression: Expression, coordinates: NDArray[Any] | None, random_state: int
     ) -> Structure:
         """Find the structure that all genes show, or coordinates of shape ``(n_obs, n_dims)``."""
-        n_obs = expression.matrix.shape[0]
+        n_obs = expression.n_obs
         rng = np.random.default_rng(random_state)
         cells = np.sort(rng.permutation(n_obs)[:MAX_CELLS])
         normalised = _normalised(expression, cells)
@@ -105,7 +105,7 @@ class Structure:
 
 def _normalised(expression: Expression, cells: NDArray[np.intp]) -> sp.csr_matrix:
     """Return log-normalised rows, as scanpy's ``normalize_total`` and ``log1p`` make them."""
-    matrix = expression.matrix[cells]
+    matrix = expression.take(cells, None, raw=True)
     if not expression.is_counts:
         return matrix
     totals = np.asarray(matrix.sum(axis=1)).ravel()

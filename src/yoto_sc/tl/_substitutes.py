@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,23 +10,23 @@ import numpy as np
 import pandas as pd
 
 from yoto_sc._checks import as_list, check_adata, check_integer, check_split_key
-from yoto_sc._expression import Expression
-from yoto_sc._keys import DEFAULT_KEY, Keys
+from yoto_sc._keys import DEFAULT_KEY, PARAMS, Keys
 from yoto_sc._panel import Panel
-from yoto_sc._requirements import Requirements
-from yoto_sc._tasks import tasks_from_obs
+from yoto_sc._problem import Problem
+from yoto_sc._threads import one_thread
+from yoto_sc.data import KINDS, layer_of
+from yoto_sc.judge import Exchanges
+from yoto_sc.metrics import standard_deviation
+from yoto_sc.rules import Requirements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from anndata import AnnData
-    from numpy.typing import NDArray
 
-    from yoto_sc._tasks import Task
+    from yoto_sc.data import Task
+    from yoto_sc.judge import Exchange, HeadJudgement
     from yoto_sc.model import YOTO
-    from yoto_sc.model._substitutes import Exchange, Judgement
-
-_METRIC = {"categorical": "macro_f1", "continuous": "r2"}
 
 
 def substitutes(
@@ -64,8 +63,7 @@ def substitutes(
     n
         Number of substitutes for each gene.
     layer
-        Layer to read expression from; `None`: where the selection in `adata` read it, and ``X``
-        for a model.
+        Layer to read expression from; `None`: where the selection read it.
     random_state
         Seed of the folds, and of the choice of cells where there are very many.
 
@@ -122,86 +120,41 @@ def substitutes(
     check_adata(adata)
     check_integer(n, "n", minimum=1)
     check_integer(random_state, "random_state", minimum=0)
-    question = _question(adata, model_or_key)
-    positions = _positions(question.genes, as_list(genes, "genes"))
-    layer = question.layer if layer is None else layer
-    rules = question.requirements.rules(
-        adata,
-        layer,
-        [task.name for task in question.tasks if task.kind == "categorical"],
-        question.unlabeled,
-    )
-    check_split_key(adata.obs, question.split_key)
-    labels = [task.encode(_column(adata.obs, task.name)) for task in question.tasks]
-    for task, array in zip(question.tasks, labels, strict=True):
-        if np.unique(array[task.observed(array)]).size < 2:
+    panel, problem = _question(adata, model_or_key, layer)
+    positions = _positions(panel, as_list(genes, "genes"))
+    labelled = np.zeros(adata.n_obs, dtype=bool)
+    for task, labels in zip(problem.tasks, problem.labels, strict=True):
+        labelled |= task.observed(labels)
+        if not task.is_learnable(labels):
             raise ValueError(
                 f"adata.obs[{task.name!r}] shows fewer than two of the values that the panel was "
                 "selected for. Pass labelled data, such as those it was selected on."
             )
-    groups = None if question.split_key is None else adata.obs[question.split_key]
-    labelled = np.any(
-        [task.observed(array) for task, array in zip(question.tasks, labels, strict=True)], axis=0
-    )
-    if groups is not None and groups[labelled].nunique() < 2:
+    if problem.groups is not None and problem.groups[labelled].nunique() < 2:
         raise ValueError(
-            f"All cells with a label are in one group of split_key={question.split_key!r}; "
+            f"All cells with a label are in one group of split_key={problem.split_key!r}; "
             "holding groups out needs at least 2."
         )
-    expression = Expression.from_adata(adata, layer)
-
-    from yoto_sc.model._substitutes import Exchanges
-
-    exchanges = Exchanges(
-        expression,
-        labels,
-        question.tasks,
-        adata.var_names.get_indexer(pd.Index(question.genes)),
-        rules,
-        groups,
-        np.random.default_rng(random_state),
-    )
-    rows = [
-        row
-        for position in positions
-        for row in _rows(
-            adata.var_names, question.tasks, exchanges.whole, exchanges.measure(position, n)
+    with one_thread():
+        exchanges = Exchanges(
+            problem,
+            adata.var_names.get_indexer(pd.Index(panel)),
+            np.random.default_rng(random_state),
         )
-    ]
+        rows = [
+            row
+            for position in positions
+            for row in _rows(
+                adata.var_names, problem.tasks, exchanges.whole, exchanges.measure(position, n)
+            )
+        ]
     return pd.DataFrame(rows).astype({"rank": "Int64"})
 
 
-@dataclass(frozen=True)
-class _Question:
-    """What was selected, and for what.
-
-    Parameters
-    ----------
-    genes
-        The panel, most important gene first.
-    tasks
-        The tasks.
-    requirements
-        What was asked of the panel.
-    unlabeled
-        Categories that stand for "no label".
-    split_key
-        The obs column whose groups are held out whole.
-    layer
-        Where expression is read.
-    """
-
-    genes: list[str]
-    tasks: tuple[Task, ...]
-    requirements: Requirements
-    unlabeled: list[object]
-    split_key: str | None
-    layer: str | None
-
-
-def _question(adata: AnnData, model_or_key: Any) -> _Question:
+def _question(adata: AnnData, model_or_key: Any, layer: str | None) -> tuple[list[str], Problem]:
+    """Return a panel, most important gene first, and what it was selected for."""
     if isinstance(model_or_key, str) and Keys(model_or_key).selected in adata.var.columns:
-        return _from_key(adata, model_or_key)
+        return _from_key(adata, model_or_key, layer)
     from yoto_sc.model import YOTO
 
     if isinstance(model_or_key, str | PathLike):
@@ -217,64 +170,66 @@ def _question(adata: AnnData, model_or_key: Any) -> _Question:
             "model_or_key must be the key of a selection in adata, a yoto_sc.model.YOTO or the "
             f"directory of a saved one, not {type(model_or_key).__name__}."
         )
-    return _from_model(adata, model_or_key)
+    return _from_model(adata, model_or_key, layer)
 
 
-def _from_key(adata: AnnData, key: str) -> _Question:
-    params: Mapping[str, Any] = adata.uns.get(Keys(key).uns, {}).get("params", {})
-    names = {
-        kind: as_list(params.get(f"{kind}_keys"), kind) for kind in ("categorical", "continuous")
-    }
-    if not any(names.values()):
+def _from_key(adata: AnnData, key: str, layer: str | None) -> tuple[list[str], Problem]:
+    params: Mapping[str, Any] = adata.uns.get(Keys(key).uns, {}).get(PARAMS, {})
+    keys = {kind: as_list(params.get(f"{kind}_keys"), kind) for kind in KINDS}
+    if not any(keys.values()):
         raise KeyError(
             f"adata.uns[{key!r}]['params'] does not name the tasks of the selection. Run "
             f"yoto_sc.tl.select(adata, …, key_added={key!r}) again."
         )
-    for name in (*names["categorical"], *names["continuous"]):
-        _column(adata.obs, name)
+    for named in keys.values():
+        _check_columns(adata, named)
     as_text = as_list(params.get("unlabeled"), "unlabeled")  # stored as strings, whatever they are
     unlabeled = [
         category
-        for name in names["categorical"]
+        for name in keys["categorical"]
         for category in adata.obs[name].dropna().unique()
         if str(category) in as_text
     ]
-    source = str(params.get("expression", "X"))
-    return _Question(
-        Panel.from_adata(adata, key).genes,
-        tasks_from_obs(adata.obs, names["categorical"], names["continuous"], unlabeled),
-        layer=source.removeprefix("layers/") if source.startswith("layers/") else None,
+    problem = Problem.from_adata(
+        adata,
+        keys,
+        layer=layer_of(str(params.get("expression", "X"))) if layer is None else layer,
         split_key=params.get("split_key"),
-        requirements=Requirements.from_params(params),
         unlabeled=unlabeled,
+        requirements=Requirements.from_params(params),
     )
+    return Panel.from_adata(adata, key).genes, problem
 
 
-def _from_model(adata: AnnData, model: YOTO) -> _Question:
+def _from_model(adata: AnnData, model: YOTO, layer: str | None) -> tuple[list[str], Problem]:
     genes = model.panel().genes
     absent = [gene for gene in genes if gene not in adata.var_names]
     if absent:
         raise KeyError(
             f"adata lacks {len(absent)} panel genes: {absent}. Pass data with all genes."
         )
+    _check_columns(adata, [task.name for task in model.tasks])
     setup = model.registry["setup_args"]
-    return _Question(
-        genes,
+    check_split_key(adata.obs, setup["split_key"])
+    former = layer_of(model.selection.source)
+    problem = Problem.from_tasks(
+        adata,
         model.tasks,
-        layer=None,
+        layer=former if layer is None and former in adata.layers else layer,
         split_key=setup["split_key"],
+        unlabeled=tuple(as_list(setup["unlabeled"], "unlabeled")),
         requirements=Requirements.from_params(model.init_params_["non_kwargs"]),
-        unlabeled=as_list(setup["unlabeled"], "unlabeled"),
     )
+    return genes, problem
 
 
-def _column(obs: pd.DataFrame, name: str) -> pd.Series:
-    if name not in obs.columns:
-        raise KeyError(
-            f"The panel was selected for {name!r}, which is not a column of adata.obs. The "
-            f"columns are {list(obs.columns)}."
-        )
-    return obs[name]
+def _check_columns(adata: AnnData, names: Sequence[str]) -> None:
+    for name in names:
+        if name not in adata.obs.columns:
+            raise KeyError(
+                f"The panel was selected for {name!r}, which is not a column of adata.obs. The "
+                f"columns are {list(adata.obs.columns)}."
+            )
 
 
 def _positions(panel: list[str], genes: list[str]) -> list[int]:
@@ -287,7 +242,7 @@ def _positions(panel: list[str], genes: list[str]) -> list[int]:
 def _rows(
     var_names: pd.Index,
     tasks: Sequence[Task],
-    whole: Sequence[Judgement],
+    whole: Sequence[HeadJudgement],
     measured: Iterator[Exchange],
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of one gene; `measured` begins with the panel that lacks it."""
@@ -306,7 +261,7 @@ def _rows(
                 "substitute": None if substitute is None else var_names[substitute],
                 "correlation": exchange.correlation,
                 "task": task.name,
-                "metric": _METRIC[task.kind],
+                "metric": task.metric,
                 "score": float(before.scores[0]),
                 "loss": _loss(before, after) if is_swap else np.nan,
                 "loss_se": _standard_error(before, after) if is_swap else np.nan,
@@ -317,17 +272,15 @@ def _rows(
             }
 
 
-def _loss(before: Judgement, after: Judgement) -> float:
+def _loss(before: HeadJudgement, after: HeadJudgement) -> float:
     return float(before.scores[0] - after.scores[0])
 
 
-def _standard_error(before: Judgement, after: Judgement) -> float:
-    losses: NDArray[np.float64] = (before.scores - after.scores)[1:]
-    losses = losses[np.isfinite(losses)]
-    return float(losses.std()) if len(losses) else float("nan")
+def _standard_error(before: HeadJudgement, after: HeadJudgement) -> float:
+    return standard_deviation((before.scores - after.scores)[1:])
 
 
-def _worst_category(task: Task, before: Judgement, after: Judgement) -> tuple[Any, float]:
+def _worst_category(task: Task, before: HeadJudgement, after: HeadJudgement) -> tuple[Any, float]:
     losses = before.by_class - after.by_class
     if not np.isfinite(losses).any():
         return None, float("nan")

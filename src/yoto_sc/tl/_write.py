@@ -1,28 +1,45 @@
-"""Writing predictions, in one place for all verbs."""
+"""What is written of predictions, and where, in one place for all verbs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from yoto_sc.data import KINDS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from anndata import AnnData
+    from numpy.typing import NDArray
 
     from yoto_sc._keys import Keys
-    from yoto_sc.model import YOTO
-    from yoto_sc.model._predicting import Missing
+    from yoto_sc.data import Task
+
+
+def result_columns(names: Keys, keys: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the obs columns that predictions for some tasks are written to.
+
+    Parameters
+    ----------
+    names
+        The names of the results.
+    keys
+        By the name of the kind, the keys of the tasks.
+    """
+    return [
+        column
+        for kind, named in keys.items()
+        for key in named
+        for column in KINDS[kind](key).columns(names)
+    ]
 
 
 def write_predictions(
     adata: AnnData,
-    keys: Keys,
-    model: YOTO,
-    source: AnnData,
-    *,
-    layer: str | None = None,
-    n_genes: int | None = None,
-    missing: Missing = "error",
+    names: Keys,
+    tasks: Sequence[Task],
+    predictions: Sequence[NDArray[Any]],
+    latent: NDArray[Any],
     min_confidence: float | None = None,
 ) -> None:
     """Write predictions, confidences and the representation of all cells.
@@ -31,25 +48,16 @@ def write_predictions(
     ----------
     adata
         Where to write.
-    keys
+    names
         Under which names.
-    model
-        The trained model.
-    source
-        Where expression is read; the cells of `adata`, in their order.
-    layer, n_genes, missing
-        As in :meth:`yoto_sc.model.YOTO.predict`.
+    tasks
+        The tasks.
+    predictions, latent
+        What :meth:`yoto_sc.model.YOTO.predict_all` returned.
     min_confidence
         Confidence below which no label is written; `None`: all labels are.
     """
-    predictions, latent = model.predict_all(source, layer=layer, n_genes=n_genes, missing=missing)
-    for task, values in zip(model.tasks, predictions, strict=True):
-        if task.kind == "categorical":
-            codes, confidence = values.argmax(axis=1), values.max(axis=1).clip(0, 1)
-            if min_confidence is not None:
-                codes = np.where(confidence < min_confidence, -1, codes)
-            adata.obs[keys.prediction(task.name)] = task.decode(codes)
-            adata.obs[keys.confidence(task.name)] = confidence
-        else:
-            adata.obs[keys.prediction(task.name)] = values.astype(np.float32)
-    adata.obsm[keys.latent] = latent
+    for task, prediction in zip(tasks, predictions, strict=True):
+        for column, values in task.written(names, prediction, min_confidence).items():
+            adata.obs[column] = values
+    adata.obsm[names.latent] = latent

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from scvi.module.base import BaseModuleClass, LossOutput
 from torch import nn
 
-from yoto_sc.model._fields import task_key
-from yoto_sc.nn import CategoricalHead, ContinuousHead, Encoder, Head, Selector, narrow
+from yoto_sc.nn import HEADS, Encoder, Head, Selector, narrow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,14 +16,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from yoto_sc._tasks import Task
-    from yoto_sc.model._model import YOTO
-    from yoto_sc.model._start import Start
+    from yoto_sc.data import Task
     from yoto_sc.nn import Relaxation
-
-Network = Literal["linear", "encoder"]
+    from yoto_sc.train._recipe import Network
+    from yoto_sc.train._start import Start
 
 X_KEY = "X"
+
+
+def task_key(position: int) -> str:
+    """Registry key of a task. Positions, not names: names may hold dots, which torch refuses."""
+    return f"task_{position}"
 
 
 class YOTOModule(BaseModuleClass):
@@ -44,9 +46,11 @@ class YOTOModule(BaseModuleClass):
     n_members
         Size of the ensemble of encoders.
     class_weight_power
-        See :class:`~yoto_sc.nn.CategoricalHead`.
+        See :class:`~yoto_sc.nn.CrossEntropyHead`.
     relaxation
         See :class:`~yoto_sc.nn.Selector`.
+    generator
+        Source of the initial weights; `None`: torch's own.
     """
 
     def __init__(
@@ -57,20 +61,25 @@ class YOTOModule(BaseModuleClass):
         n_members: int = 4,
         class_weight_power: float = 0.5,
         relaxation: Relaxation = "threshold",
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.tasks = tuple(tasks)
         self.n_members = n_members
         self.class_weight_power = class_weight_power
         self.selector = Selector(n_genes, relaxation)
-        self.encoder = Encoder(n_genes, n_hidden, n_members)
-        heads: list[Head] = [
-            CategoricalHead(n_genes, n_hidden, n_members, task.n_outputs, class_weight_power)
-            if task.kind == "categorical"
-            else ContinuousHead(n_genes, n_hidden, n_members)
+        self.encoder = Encoder(n_genes, n_hidden, n_members, generator)
+        self._heads = nn.ModuleList(
+            HEADS[task.head](
+                n_genes,
+                n_hidden,
+                n_members,
+                task.n_outputs,
+                class_weight_power=class_weight_power,
+                generator=generator,
+            )
             for task in tasks
-        ]
-        self._heads = nn.ModuleList(heads)
+        )
 
     @property
     def heads(self) -> list[Head]:
@@ -82,8 +91,8 @@ class YOTOModule(BaseModuleClass):
         """Number of genes the module still has."""
         return len(self.selector.scores)
 
-    def on_load(self, model: YOTO, **kwargs: Any) -> None:
-        """Narrow to the genes of the saved model, so that its weights fit."""
+    def on_load(self, model: Any, **kwargs: Any) -> None:
+        """Narrow to the genes of the saved :class:`~yoto_sc.model.YOTO`, so that weights fit."""
         if model.selection_ is not None:
             narrow(self, torch.arange(model.selection_.n_trained))
 
@@ -112,9 +121,9 @@ class YOTOModule(BaseModuleClass):
         for head, task_labels in zip(self.heads, labels, strict=True):
             head.calibrate(torch.from_numpy(task_labels))
 
-    def reset_weights(self) -> None:
-        """Forget what the network has learned, but not the genes."""
-        self.encoder.reset_weight()
+    def reset_weights(self, generator: torch.Generator | None = None) -> None:
+        """Forget what the network has learned, but not the genes; new weights are drawn."""
+        self.encoder.reset_weight(generator)
         for head in self.heads:
             head.reset_linear()
 
@@ -187,6 +196,8 @@ class YOTOModule(BaseModuleClass):
         values: torch.Tensor,
         n_genes: int | None = None,
         measured: torch.Tensor | None = None,
+        *,
+        calibrated: bool = True,
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Predict from the first genes of a module narrowed in rank order.
 
@@ -200,11 +211,13 @@ class YOTOModule(BaseModuleClass):
         measured
             Which of these were measured, bool of shape ``(n_genes,)``; `None`: all of them.
             Values of the others do not matter.
+        calibrated
+            Whether to calibrate the predictions for the number of genes.
 
         Returns
         -------
-        For each task the class probabilities ``(n_obs, n_classes)`` or values ``(n_obs,)``, and
-        the representation, ``(n_obs, n_members * n_hidden)``.
+        For each task its prediction, of shape ``(n_obs, n_outputs)`` for classes and ``(n_obs,)``
+        for numbers, and the representation, ``(n_obs, n_members * n_hidden)``.
         """
         n_genes = self.n_genes if n_genes is None else n_genes
         mask = self.prefix_mask(n_genes)
@@ -213,14 +226,17 @@ class YOTOModule(BaseModuleClass):
         padded = values.new_zeros(len(values), self.n_genes)
         padded[:, :n_genes] = values[:, :n_genes]
         encoded = self.inference(padded, mask)
-        return self._predict(encoded, mask), encoded["hidden"].transpose(0, 1).flatten(1)
-
-    def _predict(self, encoded: dict[str, Any], mask: torch.Tensor) -> list[torch.Tensor]:
-        n_genes = int(mask.sum())
         outputs = self.generative(**encoded).values()
-        return [
-            head.predict(output, n_genes) for head, output in zip(self.heads, outputs, strict=True)
+        predictions = [
+            head.predict(output) for head, output in zip(self.heads, outputs, strict=True)
         ]
+        if calibrated:
+            n_read = int(mask.sum())
+            predictions = [
+                head.calibrated(prediction, n_read)
+                for head, prediction in zip(self.heads, predictions, strict=True)
+            ]
+        return predictions, encoded["hidden"].transpose(0, 1).flatten(1)
 
     def sample(self, *args: Any, **kwargs: Any) -> None:
         """Refuse: the model is discriminative."""

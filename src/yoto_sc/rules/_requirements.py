@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from yoto_sc._checks import as_list, check_amount, check_column, check_included, mask_of
-from yoto_sc._expression import Expression
-from yoto_sc._limits import limit_expression
-from yoto_sc._rules import Cap, GeneRules
-from yoto_sc._tasks import Task
+from yoto_sc._checks import as_list, check_amount, check_column, mask_of
+from yoto_sc.data import Categorical
+from yoto_sc.rules._checks import check_included
+from yoto_sc.rules._gene_rules import Cap, GeneRules
+from yoto_sc.rules._limits import limit_expression
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from anndata import AnnData
     from numpy.typing import NDArray
+
+    from yoto_sc.data import Expression
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Requirements:
     cost, budget
         Var column with costs, and what the panel may cost in all.
     mean_range, fraction_range, max_crowding
-        See :func:`yoto_sc._limits.limit_expression`.
+        See :func:`yoto_sc.rules._limits.limit_expression`.
     crowding_key
         Obs column of the cell types for `max_crowding`; `None`: the first categorical task.
 
@@ -166,18 +168,18 @@ class Requirements:
     def rules(
         self,
         adata: AnnData,
-        layer: str | None,
+        expression: Expression,
         categorical_keys: Sequence[str],
-        unlabeled: Sequence[object],
+        unlabeled: Collection[object],
     ) -> GeneRules:
         """Return all rules, those that depend on expression too.
 
         Parameters
         ----------
         adata
-            Annotated data of shape ``(n_obs, n_vars)``.
-        layer
-            Layer to read expression from; it is read only if it matters.
+            Annotated data of shape ``(n_obs, n_vars)``; its tables alone are read.
+        expression
+            Expression of shape ``(n_obs, n_vars)``; it is read only if it matters.
         categorical_keys
             The categorical tasks.
         unlabeled
@@ -195,12 +197,12 @@ class Requirements:
         cell_types = None
         if self.max_crowding is not None:
             key = categorical_keys[0] if self.crowding_key is None else self.crowding_key
-            task = Task.from_obs(adata.obs, key, "categorical", unlabeled)
-            cell_types = task.decode(task.encode(adata.obs[key]))
+            task = Categorical.from_adata(adata, key, unlabeled)
+            cell_types = task.from_codes(task.encode(adata.obs[key]))
         return limit_expression(
             rules,
             adata.var_names,
-            Expression.from_adata(adata, layer),
+            expression,
             mean_range=self.mean_range,
             fraction_range=self.fraction_range,
             max_crowding=self.max_crowding,

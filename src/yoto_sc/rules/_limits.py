@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from yoto_sc._checks import check_included
-from yoto_sc._rules import Cap
+from yoto_sc.rules._checks import check_included
+from yoto_sc.rules._gene_rules import Cap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from yoto_sc._expression import Expression
-    from yoto_sc._rules import GeneRules
+    from yoto_sc.data import Expression
+    from yoto_sc.rules._gene_rules import GeneRules
 
     Range = Sequence[float | None]
     """Smallest and largest value, `None` for no bound."""
@@ -62,7 +62,7 @@ def limit_expression(
         A range forbids a gene that must be in the panel.
     """
     types = pd.Categorical([]) if cell_types is None else cell_types
-    codes = np.full(expression.matrix.shape[0], -1) if cell_types is None else types.codes
+    codes = np.full(expression.n_obs, -1) if cell_types is None else types.codes
     sums, n_expressing, n_cells = _sums(expression, codes, len(types.categories))
     limits = {}
     for name, statistic, bounds in (
@@ -87,7 +87,7 @@ def limit_expression(
 
 def _sums(
     expression: Expression, codes: NDArray[np.integer[Any]], n_types: int
-) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.intp]]:
     """Sum each gene over the cells of each type and, in the last row, over all cells.
 
     Parameters
@@ -104,13 +104,10 @@ def _sums(
     The sums, ``(n_types + 1, n_vars)``; for each gene the number of cells that express it,
     ``(n_vars,)``; and the number of cells summed over, ``(n_types + 1,)``.
     """
-    n_obs, n_vars = expression.matrix.shape
+    n_obs = expression.n_obs
     members = np.flatnonzero(codes >= 0)
     cells = np.concatenate([members, np.arange(n_obs)])
     rows = np.concatenate([codes[members], np.full(n_obs, n_types)])
     design = sp.csr_matrix((np.ones(len(cells)), (cells, rows)), shape=(n_obs, n_types + 1))
-    sums, n_expressing = np.zeros((n_types + 1, n_vars)), np.zeros(n_vars, dtype=np.intp)
-    for part, block in replace(expression, is_counts=False).blocks():  # as read, without log1p
-        sums += (design[part].T @ block.astype(np.float64)).toarray()
-        n_expressing += block.getnnz(axis=0)
-    return sums, n_expressing, np.bincount(rows, minlength=n_types + 1)
+    sums = expression.reduce(design, expressing=True, raw=True)
+    return sums.values, sums.expressing[0], np.bincount(rows, minlength=n_types + 1)

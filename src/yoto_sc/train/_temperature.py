@@ -9,31 +9,26 @@ import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from yoto_sc.model._fields import task_key
-from yoto_sc.model._module import X_KEY
-from yoto_sc.model._splits import at_most
-from yoto_sc.nn import CategoricalHead
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from yoto_sc.model._data import Tensors
-    from yoto_sc.model._module import YOTOModule
+    from yoto_sc.train._module import YOTOModule
 
 _PRIOR_SD = 0.5
 """Standard deviation of the logarithm of the temperature, before any cell is seen."""
 _LARGEST_LOG = 2.0
-_N_CELLS = 5000
-"""Temperatures are fitted to at most this many held-out cells."""
 _TINY = 1e-12
 
 
-def set_temperatures(
-    module: YOTOModule, held_out: Tensors, sizes: Sequence[int], rng: np.random.Generator
-) -> None:
-    """Fit the temperatures of all classification heads, in place.
+def calibrate(
+    module: YOTOModule,
+    values: torch.Tensor,
+    labels: Sequence[NDArray[Any]],
+    sizes: Sequence[int],
+) -> dict[int, list[NDArray[Any]]]:
+    """Fit the temperatures of all heads that have any, in place, and predict.
 
     How sure the network may be depends on how many genes it reads, so each of `sizes` gets a
     temperature of its own; between them, its logarithm is linear in that of the size.
@@ -42,37 +37,46 @@ def set_temperatures(
     ----------
     module
         The network, narrowed in rank order.
-    held_out
-        Cells that it was not trained on. Those of classes that it was not trained on are left
-        out: no temperature could make it expect them.
+    values
+        Expression of cells that it was not trained on, ``(n_obs, n_genes)``.
+    labels
+        For each task, the encoded labels of these cells. Those of classes that it was not trained
+        on are left out: no temperature could make it expect them.
     sizes
         Panel sizes, ascending, from 1 to all genes of the module.
-    rng
-        Source of randomness, for the choice of cells where there are very many.
+
+    Returns
+    -------
+    By size, for each task the calibrated prediction of these cells.
     """
-    cells = at_most(_N_CELLS, np.arange(len(held_out[X_KEY])), rng)
-    values = held_out[X_KEY][torch.from_numpy(cells)]
-    found: dict[int, list[float]] = {}
-    for size in sizes:
-        for position, proba in enumerate(module.predict(values, size)[0]):
-            head = module.heads[position]
-            if isinstance(head, CategoricalHead):
-                labels = held_out[task_key(position)].numpy()[cells]
-                known = (labels >= 0) & (head.class_weights.cpu().numpy()[labels] > 0)
-                fitted = fit_temperature(proba.cpu().numpy()[known], labels[known])
-                found.setdefault(position, []).append(fitted)
+    raw = {size: module.predict(values, size, calibrated=False)[0] for size in sizes}
     every_size = np.log(np.arange(1, module.n_genes + 1))
-    for position, fitted_ones in found.items():
-        curve = np.exp(np.interp(every_size, np.log(sizes), np.log(fitted_ones)))
-        temperature = module.heads[position].get_buffer("temperature")
-        temperature.copy_(torch.from_numpy(curve))
+    for position, (head, observed) in enumerate(zip(module.heads, labels, strict=True)):
+        if head.temperature is None:
+            continue
+        known = (observed >= 0) & (head.get_buffer("class_weights").cpu().numpy()[observed] > 0)
+        fitted = [
+            fit_temperature(
+                head.calibrated(raw[size][position], size).cpu().numpy()[known], observed[known]
+            )
+            for size in sizes
+        ]
+        curve = np.exp(np.interp(every_size, np.log(sizes), np.log(fitted)))
+        head.temperature.copy_(torch.from_numpy(curve))
+    return {
+        size: [
+            head.calibrated(prediction, size).cpu().numpy()
+            for head, prediction in zip(module.heads, predictions, strict=True)
+        ]
+        for size, predictions in raw.items()
+    }
 
 
 def copy_temperatures(source: YOTOModule, target: YOTOModule) -> None:
     """Give a network the temperatures of another one of the same size and tasks."""
     for theirs, ours in zip(source.heads, target.heads, strict=True):
-        if isinstance(theirs, CategoricalHead):
-            ours.get_buffer("temperature").copy_(theirs.temperature)
+        if theirs.temperature is not None and ours.temperature is not None:
+            ours.temperature.copy_(theirs.temperature)
 
 
 def fit_temperature(proba: NDArray[Any], labels: NDArray[Any]) -> float:

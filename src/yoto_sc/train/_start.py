@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import compress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yoto_sc.model._splits import at_most
-from yoto_sc.select import beyond_chance, screen, stepwise_order
+from yoto_sc.judge import at_most
+from yoto_sc.select import Screening, stepwise_order, survey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from yoto_sc._expression import Expression
-    from yoto_sc._rules import GeneRules
+    from yoto_sc._problem import Problem
+    from yoto_sc.judge import Split
+    from yoto_sc.rules import GeneRules
 
 _START_FACTOR, _START_CAP = 8, 1000
 """The training starts from this many genes for each gene of the panel, up to so many in all."""
@@ -25,6 +26,8 @@ _START_SCORE = 4.0
 """Score that the first of them starts with; the last one starts near 0."""
 _WORST = 50.0
 """Bound on the logarithm of a preference or a rank, so that a linear program stays solvable."""
+_N_CANDIDATES = 1000
+"""Screening leaves so many genes for the stepwise order, or more if the start needs more."""
 _STEPWISE_CELLS = 20_000
 """The stepwise order is taken from at most this many training cells."""
 
@@ -65,17 +68,31 @@ def start_length(n_genes: int) -> int:
     return min(_START_FACTOR * n_genes, max(2 * n_genes, _START_CAP))
 
 
+def screen(problem: Problem, splits: Sequence[Split]) -> list[Screening]:
+    """Look at all genes, each alone, in one pass for the training cells of all `splits`."""
+    screenings = []
+    for split in splits:
+        hidden = np.ones(problem.expression.n_obs, dtype=bool)
+        hidden[split.train] = False
+        targets = [
+            task.target(task.blank(labels, hidden))
+            for task, labels in zip(problem.tasks, problem.labels, strict=True)
+        ]
+        # A task that nothing tells about would take the places of others, if there are any.
+        screenings.append(Screening(targets, against_chance=len(targets) > 1))
+    survey(screenings, problem.expression.reduce)
+    return screenings
+
+
 def find_start(
-    expression: Expression,
-    labels: Sequence[NDArray[Any]],
+    problem: Problem,
+    screening: Screening,
     train: NDArray[np.intp],
-    rules: GeneRules,
     n_genes: int,
-    n_candidates: int,
     class_weight_power: float,
     rng: np.random.Generator,
 ) -> Start:
-    """Screen all genes, put the best in stepwise order, and take the first of these.
+    """Take the best genes of a screening, put them in stepwise order, and take the first of these.
 
     Only training cells are looked at. Tasks that expression tells no more about than chance are
     passed over, if there are others: by chance too, some genes tell them best. A preference
@@ -84,31 +101,25 @@ def find_start(
 
     Parameters
     ----------
-    expression
-        Expression of all cells and genes.
-    labels
-        One encoded array of shape ``(n_obs,)`` for each task.
+    problem
+        All cells and genes, the tasks, and which genes may and must be selected.
+    screening
+        What single genes tell about the training cells.
     train
         Indices of the training cells.
-    rules
-        Which genes may and must be selected.
     n_genes
         Size of the panel.
-    n_candidates
-        Number of genes that screening leaves for the stepwise order.
     class_weight_power
         A cell of a class of n cells weighs ``n ** -class_weight_power``.
     rng
         Source of randomness, for the choice of cells where there are very many.
     """
-    hidden = np.ones(len(labels[0]), dtype=bool)
-    hidden[train] = False
-    seen = [_blank(array, hidden) for array in labels]
-    told = np.ones(len(labels), dtype=bool)
-    if len(labels) > 1:  # a task that nothing tells about would take the places of others
-        told = beyond_chance(expression.blocks(), seen)
+    rules = problem.rules
+    told = np.ones(len(problem.tasks), dtype=bool)
+    if len(told) > 1:
+        told = screening.told()
         told |= not told.any()
-    rank = screen(expression.blocks(), list(compress(seen, told)))
+    rank = screening.ranks(told)
     with np.errstate(divide="ignore"):
         favour = np.clip(np.log(rules.weights), -_WORST, _WORST)
     merit = favour - np.log(rank)
@@ -121,15 +132,18 @@ def find_start(
     by_merit = np.argsort(-merit, kind="stable")[: int(rules.allowed.sum())]
 
     length = start_length(n_genes)
-    screened = np.sort(by_merit[: max(n_candidates, length)])
+    screened = np.sort(by_merit[: max(_N_CANDIDATES, length)])
     if rules.caps and not rules.subset(screened).is_feasible(n_genes):
         panel = rules.good_panel(np.clip(merit, -_WORST, _WORST), n_genes)
         screened = np.union1d(screened, panel)
-    train = at_most(_STEPWISE_CELLS, train, rng)
+    cells = at_most(_STEPWISE_CELLS, train, rng)
     order = screened[
         stepwise_order(
-            expression.on_model_scale(screened)[train].toarray(),
-            [array[train] for array in compress(labels, told)],
+            problem.expression.take(cells, screened).toarray(),
+            [
+                task.target(labels[cells])
+                for task, labels in compress(zip(problem.tasks, problem.labels, strict=True), told)
+            ],
             length,
             class_weight_power=class_weight_power,
             required=rules.required[screened],
@@ -144,9 +158,3 @@ def find_start(
     genes = np.sort(order)
     others = by_merit[~np.isin(by_merit, genes)]
     return Start(genes, score[genes].astype(np.float32), rules.subset(genes), others, told)
-
-
-def _blank(labels: NDArray[Any], hidden: NDArray[np.bool_]) -> NDArray[Any]:
-    """Return `labels` with those of the hidden cells missing."""
-    missing = np.nan if labels.dtype.kind == "f" else -1
-    return np.where(hidden, np.array(missing, dtype=labels.dtype), labels)

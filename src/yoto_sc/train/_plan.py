@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from itertools import compress
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch import LightningModule
 
-from yoto_sc.model._module import X_KEY, Network
-from yoto_sc.model._scores import mean_score
+from yoto_sc.judge import mean_score
 from yoto_sc.nn import narrow
 from yoto_sc.select import stepwise_order
+from yoto_sc.train._module import X_KEY
 
 if TYPE_CHECKING:
     from lightning.pytorch.core.optimizer import LightningOptimizer
     from numpy.typing import NDArray
 
-    from yoto_sc._rules import GeneRules
-    from yoto_sc.model._data import SelectionData, Tensors
-    from yoto_sc.model._module import YOTOModule
-    from yoto_sc.nn import Annealing
+    from yoto_sc.train._batches import SelectionData, Tensors
+    from yoto_sc.train._module import YOTOModule
+    from yoto_sc.train._recipe import Network, Recipe
+    from yoto_sc.train._start import Start
 
 _WARMUP_STEPS = 20
 """Steps over which the learning rate of the weights rises to its value."""
@@ -47,75 +47,29 @@ class SelectionTrainingPlan(LightningModule):
         The network, with the genes to start from.
     data
         Its batches.
-    rules
-        The rules on these genes; a panel of them can meet these.
-    told
-        Which tasks the genes are selected for, shape ``(n_tasks,)``; the network learns them all.
-    annealing
-        Course of the panel size, the temperature and the noise.
-    max_steps
-        Number of batches to train on, over all epochs.
-    lr, weight_decay
-        Of the weights (AdamW).
-    score_lr
-        Learning rate of the scores (Adam); `None`: the more cells for each gene of the panel, the
-        faster, ``min(5e-3, 3e-6 * n_train / n_genes)``.
-    selection_network
-        What selects: the heads' linear models, which overfit less and train in less time, or
-        the whole network, as in the YOTO paper. After linear models, the whole network starts
-        anew, so that it never overfits to more genes than the panel has.
-    keep_factor
-        Genes ranked below this many times the current panel size are dropped.
-    full_panel_share
-        While refining, the share of batches that show a member the whole panel; the others show
-        the best genes of a random number, so that every size can be predicted from.
-    thin
-        Whether cells keep but a random share of their counts, from a tenth to all, drawn anew in
-        every batch; for counts only.
+    start
+        These genes, the rules on them, which a panel of them can meet, and which tasks they are
+        selected for; the network learns them all.
+    recipe
+        How to train.
     """
 
     def __init__(
-        self,
-        module: YOTOModule,
-        data: SelectionData,
-        rules: GeneRules,
-        told: NDArray[np.bool_],
-        annealing: Annealing,
-        *,
-        max_steps: int,
-        lr: float = 3e-3,
-        weight_decay: float = 0.3,
-        score_lr: float | None = None,
-        selection_network: Network = "linear",
-        keep_factor: float = 2.0,
-        full_panel_share: float = 0.5,
-        thin: bool = False,
+        self, module: YOTOModule, data: SelectionData, start: Start, recipe: Recipe
     ) -> None:
-        if selection_network not in get_args(Network):
-            raise ValueError(
-                f"selection_network must be one of {get_args(Network)}, not {selection_network!r}."
-            )
-        if not keep_factor >= 1:
-            raise ValueError(f"keep_factor must be at least 1, not {keep_factor}.")
         super().__init__()
         self.automatic_optimization = False  # its bookkeeping is a tenth of steps this short
         self.module = module
-        self.told = told
-        self.annealing = annealing
-        self.lr = lr
-        self.weight_decay = weight_decay
-        fast = _SCORE_LR_SLOPE * len(data.train) / annealing.n_genes
-        self.score_lr = min(_MAX_SCORE_LR, fast) if score_lr is None else score_lr
-        self.selection_network: Network = selection_network
-        self.keep_factor = keep_factor
-        self.full_panel_share = full_panel_share
+        self.recipe = recipe
+        self.annealing = recipe.annealing
+        self.told = start.told
         self.genes = np.arange(module.n_genes)
         self.dropped: list[int] = []
         self._data = data
-        self._rules = rules
+        # In the space of the start, as are `genes`; module and data are narrowed on the way.
+        self._rules = start.rules
         self._penalty = np.zeros(module.n_genes)
-        self._data.thin = thin
-        self.n_total_steps = max_steps
+        self._generator: torch.Generator | None = None
         self._step = 0
         self._epoch_loss = torch.zeros(())
         self._validation = (np.nan, np.nan)  # loss and score
@@ -147,12 +101,18 @@ class SelectionTrainingPlan(LightningModule):
         return self.module.selector.scores.requires_grad
 
     @property
+    def _score_lr(self) -> float:
+        if self.recipe.score_lr is not None:
+            return self.recipe.score_lr
+        return min(_MAX_SCORE_LR, _SCORE_LR_SLOPE * len(self._data.train) / self.annealing.n_genes)
+
+    @property
     def _network(self) -> Network:
-        return self.selection_network if self._is_selecting else "encoder"
+        return self.recipe.selection_network if self._is_selecting else "encoder"
 
     @property
     def _progress(self) -> float:
-        return self._step / self.n_total_steps
+        return self._step / self.recipe.max_steps
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return one optimizer: weights with decay, other parameters and scores without."""
@@ -161,27 +121,31 @@ class SelectionTrainingPlan(LightningModule):
         decayed = [p for name, p in weights.items() if name.endswith(_DECAYED)]
         others = [p for name, p in weights.items() if not name.endswith(_DECAYED)]
         groups: list[dict[str, Any]] = [
-            {"params": decayed, "weight_decay": self.weight_decay},
+            {"params": decayed, "weight_decay": self.recipe.weight_decay},
             {"params": others},
             {
                 "params": [scores],
-                "lr": self.score_lr,
+                "lr": self._score_lr,
                 "betas": (0.98, 0.99),  # their gradients are noisy: average over more steps
             },
         ]
         return torch.optim.AdamW(
             groups,
-            lr=self.lr,
+            lr=self.recipe.lr,
             betas=(0.9, 0.99),
             eps=1e-8,
             weight_decay=0.0,
         )
 
+    def on_fit_start(self) -> None:
+        """Make a generator of our own where the network is."""
+        self._generator = torch.Generator(self.device).manual_seed(self.recipe.seed)
+
     def on_train_epoch_start(self) -> None:
         """Drop the genes that have fallen behind; when the panel is final, begin to refine."""
         if self.annealing.is_selecting(self._progress):
             self._reprice()
-            n_kept = round(self.keep_factor * self.size)
+            n_kept = round(self.recipe.keep_factor * self.size)
             if n_kept < 0.75 * self.module.n_genes:
                 self._narrow(n_kept)
         else:
@@ -194,7 +158,7 @@ class SelectionTrainingPlan(LightningModule):
         factor = min(1.0, (self._step + 1) / _WARMUP_STEPS)
         factor *= self.annealing.lr_factor(self._progress)
         for group in self._optimizer.param_groups[:2]:
-            group["lr"] = self.lr * factor
+            group["lr"] = self.recipe.lr * factor
 
     def training_step(self, batch: Tensors, batch_idx: int) -> None:
         """Take a step of the weights and, while genes are selected, of their scores."""
@@ -241,6 +205,7 @@ class SelectionTrainingPlan(LightningModule):
             self.size,
             self.annealing.temperature_at(self._progress),
             self.annealing.noise_at(self._progress),
+            self._generator,
         )
         return mask
 
@@ -260,8 +225,9 @@ class SelectionTrainingPlan(LightningModule):
     def _random_prefixes(self) -> torch.Tensor:
         """For each member, a mask of the best genes: all, or log-uniformly many."""
         n_members, n_genes = self.module.n_members, self.module.n_genes
-        sizes = torch.rand(n_members, device=self.device).mul(np.log(n_genes)).exp().round()
-        whole = torch.rand(n_members, device=self.device) < self.full_panel_share
+        draws: dict[str, Any] = {"device": self.device, "generator": self._generator}
+        sizes = torch.rand(n_members, **draws).mul(np.log(n_genes)).exp().round()
+        whole = torch.rand(n_members, **draws) < self.recipe.full_panel_share
         sizes = torch.where(whole, float(n_genes), sizes)
         ranks = torch.arange(n_genes, device=self.device)
         return (ranks < sizes[:, None, None]).float()
@@ -270,16 +236,17 @@ class SelectionTrainingPlan(LightningModule):
         """Let the scores bear what the caps make each gene cost now."""
         if not self._rules.caps:
             return
-        penalty = self._rules.penalties(self._free_scores(), self.annealing.n_genes)
-        change = torch.from_numpy(self._penalty - penalty).to(self.module.selector.scores)
+        rules = self._rules.subset(self.genes)
+        penalty = rules.penalties(self._free_scores(), self.annealing.n_genes)
+        change = torch.from_numpy(self._penalty[self.genes] - penalty)
         with torch.no_grad():
-            self.module.selector.scores.add_(change)
-        self._penalty = penalty
+            self.module.selector.scores.add_(change.to(self.module.selector.scores))
+        self._penalty[self.genes] = penalty
 
     def _free_scores(self) -> NDArray[np.float64]:
         """Return the scores without what the caps make the genes cost, ``(n_genes,)``."""
         scores = self.module.selector.scores.detach().cpu().numpy().astype(np.float64)
-        return scores + self._penalty
+        return scores + self._penalty[self.genes]
 
     def _narrow(self, n_genes: int) -> None:
         """Keep the best genes; remember the others in the order of their scores."""
@@ -287,8 +254,8 @@ class SelectionTrainingPlan(LightningModule):
             return
         order = self.module.selector.order()
         if self._rules.caps:
-            size = self.annealing.n_genes
-            find = self._rules.best_panel if n_genes == size else self._rules.good_panel
+            size, rules = self.annealing.n_genes, self._rules.subset(self.genes)
+            find = rules.best_panel if n_genes == size else rules.good_panel
             panel = find(self._free_scores(), size)
             first = torch.isin(order, torch.from_numpy(panel).to(order))
             order = torch.cat([order[first], order[~first]])
@@ -301,24 +268,28 @@ class SelectionTrainingPlan(LightningModule):
             return
         self._narrow(self.annealing.n_genes)
         values, labels = self._data.sample()
+        rules = self._rules.subset(self.genes)
         order = stepwise_order(
             values,
-            list(compress(labels, self.told)),
+            [
+                task.target(observed)
+                for task, observed in compress(
+                    zip(self.module.tasks, labels, strict=True), self.told
+                )
+            ],
             self.module.n_genes,
             class_weight_power=self.module.class_weight_power,
-            required=self._rules.required,
-            weights=self._rules.weights,
+            required=rules.required,
+            weights=rules.weights,
         )
         self._keep(torch.from_numpy(order).to(self.device))
         self.module.selector.scores.requires_grad_(False)
-        if self.selection_network == "linear":
-            self.module.reset_weights()
+        if self.recipe.selection_network == "linear":
+            self.module.reset_weights(self._generator)
             self._optimizer.state.clear()
 
     def _keep(self, order: torch.Tensor) -> None:
         index = order.cpu().numpy()
         narrow(self.module, order, self._optimizer)
         self._data.narrow(index)
-        self._rules = self._rules.subset(index)
-        self._penalty = self._penalty[index]
         self.genes = self.genes[index]

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 
-from yoto_sc.model._fields import task_key
-from yoto_sc.model._module import X_KEY
-from yoto_sc.model._splits import at_most
+from yoto_sc.judge import at_most
+from yoto_sc.train._module import X_KEY, task_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +17,9 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
-    from yoto_sc._tasks import Task
-    from yoto_sc.model._splits import Split
+    from yoto_sc._problem import Problem
+    from yoto_sc.judge import Split
+    from yoto_sc.train._recipe import Recipe
 
     Tensors = dict[str, torch.Tensor]
 
@@ -29,6 +29,10 @@ _SMALLEST_SHARE = 0.1
 """Thinned cells keep at least this share of their counts, on average."""
 _SAMPLE_CELLS = 20_000
 """The order of the panel is taken from at most this many training cells."""
+_WATCHED_CELLS = 5000
+"""At most so many held-out cells are looked at on the way and along the path."""
+_N_EPOCHS = 40
+"""Epochs of a training; the held-out cells are looked at after each."""
 
 
 class Cells:
@@ -39,14 +43,21 @@ class Cells:
     values
         CSR matrix of shape ``(n_obs, n_genes)`` on the model's scale.
     labels
-        Encoded labels by registry key, each of shape ``(n_obs,)``.
+        For each task, the encoded labels of these cells, ``(n_obs,)``.
     """
 
-    def __init__(self, values: sp.csr_matrix, labels: dict[str, NDArray[Any]]) -> None:
+    def __init__(self, values: sp.csr_matrix, labels: Sequence[NDArray[Any]]) -> None:
         self._sparse = values
         self._dense: torch.Tensor | None = None
-        self.labels = {key: torch.from_numpy(array) for key, array in labels.items()}
+        self._labels = {
+            task_key(position): torch.from_numpy(array) for position, array in enumerate(labels)
+        }
         self._densify_if_small()
+
+    @property
+    def labels(self) -> list[NDArray[Any]]:
+        """For each task, the encoded labels, ``(n_obs,)``."""
+        return [labels.numpy() for labels in self._labels.values()]
 
     def __len__(self) -> int:
         return int(self._sparse.shape[0])
@@ -67,7 +78,7 @@ class Cells:
         else:
             rows = torch.from_numpy(self._sparse[index.ravel()].toarray())
             values = rows.view(*index.shape, -1)
-        return {X_KEY: values, **{key: labels[cells] for key, labels in self.labels.items()}}
+        return {X_KEY: values, **{key: labels[cells] for key, labels in self._labels.items()}}
 
     def moments(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return mean and standard deviation of each gene, 1 where constant; ``(n_genes,)``."""
@@ -76,10 +87,6 @@ class Cells:
         scale = np.sqrt(np.maximum(square - mean**2, 0))
         scale[scale <= 1e-6 * np.maximum(mean, 1)] = 1.0
         return mean.astype(np.float32), scale.astype(np.float32)
-
-    def everything(self) -> Tensors:
-        """Return all cells as one batch."""
-        return self.batch(np.arange(len(self)))
 
     def _densify_if_small(self) -> None:
         if 4 * self._sparse.shape[0] * self._sparse.shape[1] <= _DENSE_BYTES:
@@ -107,51 +114,54 @@ class _Shuffled:
 
 
 class SelectionData(LightningDataModule):
-    """Training and validation batches of one selection.
+    """Training and validation batches of one training.
 
     Parameters
     ----------
-    values
-        CSR matrix of shape ``(n_obs, n_genes)`` on the model's scale, all cells.
-    labels
-        Encoded labels by registry key, each of shape ``(n_obs,)``.
+    problem
+        All cells and genes.
+    genes
+        Indices of the genes that take part, ``(n_genes,)``.
     split
         Training and held-out cells.
+    recipe
+        How long to train, and in which batches.
     n_members
         Size of the ensemble.
-    batch_size
-        Cells in a batch, for each member.
-    n_steps
-        Batches in an epoch.
     rng
         Source of randomness.
 
     Attributes
     ----------
-    thin
-        Whether the cells of a batch keep but a random share of their counts.
+    watched
+        Positions, among the held-out cells, of those that are looked at on the way and along the
+        path: all, if these are not very many; shape ``(n_watched,)``.
     """
 
     def __init__(
         self,
-        values: sp.csr_matrix,
-        labels: dict[str, NDArray[Any]],
+        problem: Problem,
+        genes: NDArray[np.intp],
         split: Split,
-        *,
+        recipe: Recipe,
         n_members: int,
-        batch_size: int,
-        n_steps: int,
         rng: np.random.Generator,
     ) -> None:
         super().__init__()
-        self.train = Cells(values[split.train], _rows(labels, split.train))
-        self.validation = Cells(values[split.validation], _rows(labels, split.validation))
+        self._thin_rng, watched_rng = rng.spawn(2)
+        self.train, self.validation = (
+            Cells(
+                problem.expression.take(cells, genes), [array[cells] for array in problem.labels]
+            )
+            for cells in (split.train, split.validation)
+        )
+        self.watched = at_most(_WATCHED_CELLS, np.arange(len(self.validation)), watched_rng)
         self._cells = _Shuffled(len(self.train), n_members, rng)
-        self.batch_size = batch_size
+        self._batch_size = recipe.batch_size
         self._sample_seed = int(rng.integers(2**31))
-        self._rng = rng
-        self.n_steps = n_steps
-        self.thin = False
+        self._thin = recipe.thin
+        self.n_epochs = min(_N_EPOCHS, recipe.max_steps)
+        self.n_steps = -(-recipe.max_steps // self.n_epochs)
 
     def narrow(self, genes: NDArray[np.intp]) -> None:
         """Keep only some genes."""
@@ -162,21 +172,21 @@ class SelectionData(LightningDataModule):
         """Return expression and labels of at most 20,000 training cells."""
         rng = np.random.default_rng(self._sample_seed)
         cells = at_most(_SAMPLE_CELLS, np.arange(len(self.train)), rng)
-        tensors = {key: values.numpy() for key, values in self.train.batch(cells).items()}
-        return tensors.pop(X_KEY), list(tensors.values())
+        values: NDArray[np.float32] = self.train.batch(cells)[X_KEY].numpy()
+        return values, [labels[cells] for labels in self.train.labels]
 
     def train_dataloader(self) -> _Epoch:
         """Return the batches of an epoch, drawn when they are asked for."""
         return _Epoch(self._next_batch, self.n_steps)
 
     def val_dataloader(self) -> _Epoch:
-        """Return the held-out cells as one batch, or nothing if no cell is held out."""
-        return _Epoch(self.validation.everything, min(1, len(self.validation)))
+        """Return the watched cells as one batch, or nothing if no cell is held out."""
+        return _Epoch(lambda: self.validation.batch(self.watched), min(1, len(self.watched)))
 
     def _next_batch(self) -> Tensors:
-        batch = self.train.batch(self._cells.draw(self.batch_size))
-        if self.thin:
-            _thin(batch[X_KEY].numpy(), self._rng)
+        batch = self.train.batch(self._cells.draw(self._batch_size))
+        if self._thin:
+            _thin(batch[X_KEY].numpy(), self._thin_rng)
         return batch
 
 
@@ -204,12 +214,3 @@ class _Epoch:
     def __iter__(self) -> Iterator[Any]:
         for _ in range(self._n_batches):
             yield self._make_batch()
-
-
-def _rows(labels: dict[str, NDArray[Any]], index: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
-    return {key: array[index] for key, array in labels.items()}
-
-
-def labels_of(batch: Tensors, tasks: Sequence[Task]) -> list[NDArray[Any]]:
-    """Return the labels of a batch, one array for each task."""
-    return [batch[task_key(position)].numpy() for position in range(len(tasks))]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from yoto_sc.data import Task
+
 
 @dataclass(frozen=True)
 class Split:
@@ -39,6 +41,7 @@ def all_cells(n_obs: int) -> Split:
 
 
 def split_cells(
+    tasks: Sequence[Task],
     labels: Sequence[NDArray[Any]],
     groups: pd.Series | None,
     validation_size: float,
@@ -54,6 +57,8 @@ def split_cells(
 
     Parameters
     ----------
+    tasks
+        The tasks.
     labels
         One encoded array of shape ``(n_obs,)`` for each task.
     groups
@@ -71,20 +76,24 @@ def split_cells(
     """
     n_obs = len(labels[0])
     if groups is None:
-        held_out = _systematic(labels, validation_size, rng)
-        held_out &= ~_only_here(labels, held_out)
+        held_out = _systematic(_strata(tasks, labels), validation_size, rng)
+        for task, task_labels in zip(tasks, labels, strict=True):
+            held_out &= ~task.only_in(task_labels, held_out)
     else:
-        held_out = _whole_groups(labels, groups, validation_size, rng)
+        held_out = _whole_groups(tasks, labels, groups, validation_size, rng)
     if held_out.all():
         held_out[rng.integers(n_obs)] = False
     return Split(np.flatnonzero(~held_out), np.flatnonzero(held_out))
 
 
 def fold_cells(
-    labels: Sequence[NDArray[Any]], n_folds: int, rng: np.random.Generator
+    tasks: Sequence[Task],
+    labels: Sequence[NDArray[Any]],
+    n_folds: int,
+    rng: np.random.Generator,
 ) -> NDArray[np.intp]:
     """Deal cells into folds of equal size, stratified over all categorical tasks; ``(n_obs,)``."""
-    order = _sorted_by_labels(labels, rng)
+    order = _sorted_by(_strata(tasks, labels), rng)
     folds = np.empty(len(order), dtype=np.intp)
     folds[order] = (np.arange(len(order)) + rng.integers(n_folds)) % n_folds
     return folds
@@ -97,19 +106,21 @@ def at_most(n_cells: int, cells: NDArray[np.intp], rng: np.random.Generator) -> 
     return np.sort(rng.choice(cells, n_cells, replace=False))
 
 
-def _sorted_by_labels(
-    labels: Sequence[NDArray[Any]], rng: np.random.Generator
-) -> NDArray[np.intp]:
+def _strata(tasks: Sequence[Task], labels: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return the classes in which a split is to be even, shape ``(n_strata, n_obs)``."""
+    found = [task.strata(array) for task, array in zip(tasks, labels, strict=True)]
+    strata = [codes for codes in found if codes is not None]
+    return np.array(strata, dtype=np.int64).reshape(len(strata), len(labels[0]))
+
+
+def _sorted_by(strata: NDArray[Any], rng: np.random.Generator) -> NDArray[np.intp]:
     """Order cells by their classes in all tasks, the first task first; ties in random order."""
-    codes = [task_labels for task_labels in labels if task_labels.dtype.kind == "i"]
-    keys = [rng.permutation(len(labels[0])), *reversed(codes)]  # lexsort: the last key leads
+    keys = [rng.permutation(strata.shape[1]), *strata[::-1]]  # lexsort: the last key leads
     return np.lexsort(keys)
 
 
-def _systematic(
-    labels: Sequence[NDArray[Any]], share: float, rng: np.random.Generator
-) -> NDArray[np.bool_]:
-    order = _sorted_by_labels(labels, rng)
+def _systematic(strata: NDArray[Any], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    order = _sorted_by(strata, rng)
     position = np.arange(len(order)) * share + rng.random()
     held_out = np.zeros(len(order), dtype=bool)
     held_out[order] = np.diff(
@@ -118,19 +129,8 @@ def _systematic(
     return held_out
 
 
-def _only_here(labels: Sequence[NDArray[Any]], chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Mark the chosen cells that have a class, or a task's only labels, that no other cell has."""
-    only = np.zeros(len(chosen), dtype=bool)
-    for task_labels in labels:
-        if task_labels.dtype.kind == "i":
-            elsewhere = np.isin(task_labels, np.unique(task_labels[~chosen]))
-            only |= chosen & (task_labels >= 0) & ~elsewhere
-        elif np.unique(task_labels[~chosen & ~np.isnan(task_labels)]).size < 2:
-            only |= chosen & ~np.isnan(task_labels)
-    return only
-
-
 def _whole_groups(
+    tasks: Sequence[Task],
     labels: Sequence[NDArray[Any]],
     groups: pd.Series,
     share: float,
@@ -147,7 +147,13 @@ def _whole_groups(
         for first in range(len(names))
         for n_groups in range(min(n_held_out, len(names) - 1), 0, -1)
     )
-    learnable = (held_out for held_out in choices if _learnable(labels, ~held_out))
+    learnable = (
+        held_out
+        for held_out in choices
+        if all(
+            task.is_learnable(array[~held_out]) for task, array in zip(tasks, labels, strict=True)
+        )
+    )
     chosen = next(learnable, None)
     if chosen is None:
         raise ValueError(
@@ -156,13 +162,3 @@ def _whole_groups(
             "to hold out cells."
         )
     return chosen
-
-
-def _learnable(labels: Sequence[NDArray[Any]], train: NDArray[np.bool_]) -> bool:
-    """Whether the training cells show at least two different values of every task."""
-    for task_labels in labels:
-        seen = np.unique(task_labels[train])
-        seen = seen[seen >= 0] if task_labels.dtype.kind == "i" else seen[~np.isnan(seen)]
-        if len(seen) < 2:
-            return False
-    return True

@@ -27,8 +27,8 @@ class Selection:
         smaller number of them too.
     is_counts
         Whether the model was trained on counts (and takes ``log1p``) or on normalised values.
-    from_raw
-        Whether expression was read from ``adata.raw``.
+    source
+        Where expression was read: ``"X"``, ``"raw"`` or ``"layers/<name>"``.
     tasks
         One row for each task: ``kind``, ``n_categories``, ``n_observed``, ``n_train``,
         ``n_validation``.
@@ -43,9 +43,13 @@ class Selection:
         ``validation_score``.
     confusion
         Number of held-out cells by ``task``, ``observed`` and ``predicted`` class.
+    held_out
+        The predictions that were scored, one column for each task, by obs name.
     attribution
-        For each panel gene, the ``task`` and ``category`` that lose most without it, and by how
-        much the task's term in the criterion of the start rises, ``criterion_increase``.
+        For each panel gene, the ``task`` whose term in the criterion of the start rises most
+        without it, and by how much, ``criterion_increase``; and the ``category`` that owes most
+        to it: the gene has the largest share in the rises of this class's confusion over all
+        genes.
     without
         By how much the score of every ``task`` falls with one panel ``gene`` unmeasured
         (``loss``), with the name of the ``metric``. Where the network learned from all cells, it
@@ -55,12 +59,13 @@ class Selection:
     panel: Panel
     n_trained: int
     is_counts: bool
-    from_raw: bool
+    source: str
     tasks: pd.DataFrame
     metrics: pd.DataFrame
     path: pd.DataFrame
     history: pd.DataFrame
     confusion: pd.DataFrame
+    held_out: pd.DataFrame
     attribution: pd.DataFrame
     without: pd.DataFrame
 
@@ -105,7 +110,14 @@ class Selection:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Selection:
-        """Rebuild a record from `to_dict`."""
+        """Rebuild a record from `to_dict`.
+
+        Models of the first version neither have ``held_out`` nor ``source``, but ``from_raw``.
+        """
+        former = {"held_out": _frame_to_dict(pd.DataFrame()), "source": "X"}
+        if record.get("from_raw"):
+            former["source"] = "raw"
+        record = {**former, **record}
         values: dict[str, Any] = {
             field.name: _frame_from_dict(record[field.name])
             if isinstance(record[field.name], dict)
@@ -116,13 +128,15 @@ class Selection:
 
 
 def _frame_to_dict(frame: pd.DataFrame) -> dict[str, Any]:
-    columns = {
-        str(name): {
+    columns: dict[str, dict[str, Any]] = {}
+    for name, column in frame.items():
+        columns[str(name)] = {
             "dtype": str(column.dtype),
             "values": [None if pd.isna(value) else value for value in column.tolist()],
         }
-        for name, column in frame.items()
-    }
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            columns[str(name)]["categories"] = column.cat.categories.tolist()
+            columns[str(name)]["ordered"] = bool(column.cat.ordered)
     return {"index_name": frame.index.name, "index": frame.index.tolist(), "columns": columns}
 
 
@@ -133,5 +147,7 @@ def _frame_from_dict(record: Mapping[str, Any]) -> pd.DataFrame:
         values, dtype = column["values"], column["dtype"]
         if dtype.startswith("float"):
             values = [np.nan if value is None else value for value in values]
+        if "categories" in column:
+            dtype = pd.CategoricalDtype(column["categories"], column["ordered"])
         columns[name] = pd.Series(values, index=index, dtype=dtype)
     return pd.DataFrame(columns, index=index)

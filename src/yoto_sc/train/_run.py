@@ -1,4 +1,4 @@
-"""Running Lightning without leaving traces: generators, flags, log lines and signal handlers."""
+"""Running Lightning without leaving traces: threads, flags, log lines and signal handlers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,38 +17,11 @@ from scvi.train import Trainer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from yoto_sc.model._data import SelectionData
-    from yoto_sc.model._plan import SelectionTrainingPlan
+    from yoto_sc.train._batches import SelectionData
+    from yoto_sc.train._plan import SelectionTrainingPlan
 
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 """Environment variable that Lightning sets to make CUDA deterministic."""
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch and keep it to one thread inside; leave all that is set as it was.
-
-    The matrices of a panel are so small that more threads on the CPU only wait for each other: on
-    two busy cores, two threads took 30 times as long as one.
-    """
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    benchmark = torch.backends.cudnn.benchmark
-    workspace = os.environ.get(_WORKSPACE)
-    n_threads = torch.get_num_threads()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(n_threads)
-            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-            torch.backends.cudnn.benchmark = benchmark
-            if workspace is None:
-                os.environ.pop(_WORKSPACE, None)
-            else:
-                os.environ[_WORKSPACE] = workspace
 
 
 def run(plan: SelectionTrainingPlan, data: SelectionData, **trainer_kwargs: Any) -> Trainer:
@@ -75,9 +48,7 @@ def run(plan: SelectionTrainingPlan, data: SelectionData, **trainer_kwargs: Any)
         "enable_progress_bar": False,
         "log_every_n_steps": data.n_steps,
     }
-    with _quiet_lightning(), _sigint_restored(), warnings.catch_warnings():
-        # Lightning's own use of a torch function that torch has deprecated.
-        warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
+    with _trainings.one_more(), _sigint_restored():
         try:
             trainer = Trainer(**{**defaults, **trainer_kwargs})
         except MisconfigurationException as error:
@@ -91,6 +62,58 @@ def run(plan: SelectionTrainingPlan, data: SelectionData, **trainer_kwargs: Any)
                 ) from None
             raise
     return trainer
+
+
+class _Trainings:
+    """The trainings that are under way, in whatever threads, and what Lightning sets for them.
+
+    It sets flags of the whole process. So what they were is noted by the first training that
+    begins, and put back by the last one that ends.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_running = 0
+        self._restore = ExitStack()
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        with self._lock:
+            if self._n_running == 0:
+                self._restore.enter_context(_flags_restored())
+                self._restore.enter_context(_quiet_lightning())
+                self._restore.enter_context(warnings.catch_warnings())
+                # Lightning's own use of a torch function that torch has deprecated.
+                warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
+            self._n_running += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_running -= 1
+                if self._n_running == 0:
+                    self._restore.close()
+
+
+_trainings = _Trainings()
+
+
+@contextmanager
+def _flags_restored() -> Iterator[None]:
+    """Put torch's flags, and the environment, back as they were."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    workspace = os.environ.get(_WORKSPACE)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark
+        if workspace is None:
+            os.environ.pop(_WORKSPACE, None)
+        else:
+            os.environ[_WORKSPACE] = workspace
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""From a finished training to its record: the panel, and what its genes are for."""
+"""The panel as a table, and what each of its genes is for."""
 
 from __future__ import annotations
 
@@ -6,83 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from yoto_sc._panel import Panel
-from yoto_sc.model._data import labels_of
-from yoto_sc.model._module import X_KEY
-from yoto_sc.model._scores import PATH_METRIC, task_scores
-from yoto_sc.model._selection import Selection
-from yoto_sc.model._splits import at_most
+from yoto_sc.judge._scores import task_score
 from yoto_sc.select import confusion_without
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from yoto_sc._expression import Expression
-    from yoto_sc._tasks import Task
-    from yoto_sc.model._data import Tensors
-    from yoto_sc.model._judgement import Judgement
-    from yoto_sc.model._module import YOTOModule
-    from yoto_sc.model._training import Trained
+    from yoto_sc.data import Task
+    from yoto_sc.judge._scores import Predictions
 
-    Predictions = Sequence[NDArray[Any]]
-
-_JUDGED_CELLS = 2000
-"""Where no cell is held out, losses are taken on at most this many training cells."""
 _TINY = 1e-12
-
-
-def describe(
-    trained: Trained,
-    judgement: Judgement,
-    tasks: Sequence[Task],
-    var_names: pd.Index,
-    expression: Expression,
-    rng: np.random.Generator,
-) -> Selection:
-    """Write down the panel of a finished training, and what its genes are for.
-
-    Parameters
-    ----------
-    trained
-        The training that the panel is taken from.
-    judgement
-        How it, or one like it on fewer cells, did on held-out cells.
-    tasks
-        The tasks.
-    var_names
-        Names of all genes.
-    expression
-        Expression of all cells and genes.
-    rng
-        Source of randomness.
-    """
-    module, data, n_genes = trained.plan.module, trained.data, judgement.n_genes
-    genes = list(var_names[trained.ranking[:n_genes]])
-    values, labels = data.sample()
-    attribution = attribute(
-        values[:, :n_genes], labels, tasks, trained.plan.told, genes, module.class_weight_power
-    )
-    if len(data.validation):
-        judged = data.validation.everything()
-    else:
-        judged = data.train.batch(at_most(_JUDGED_CELLS, np.arange(len(data.train)), rng))
-    return Selection(
-        panel=panel_table(var_names, trained.ranking, n_genes, attribution),
-        n_trained=module.n_genes,
-        is_counts=expression.is_counts,
-        from_raw=expression.source == "raw",
-        tasks=judgement.tasks,
-        metrics=judgement.metrics,
-        path=judgement.path,
-        history=judgement.history,
-        confusion=judgement.confusion,
-        attribution=attribution,
-        without=without_table(module, judged, tasks, genes),
-    )
 
 
 def attribute(
@@ -122,12 +59,13 @@ def attribute(
     categories = []
     for t, (task, observed_labels) in enumerate(zip(tasks, labels, strict=True)):
         complete, without = confusion_without(
-            values, observed_labels, class_weight_power=class_weight_power
+            values, task.target(observed_labels), class_weight_power=class_weight_power
         )
         by_task[:, t] = np.sqrt(without.mean(axis=0)) - np.sqrt(complete.mean())
         rises = without - complete[:, None]
         shares = rises / np.maximum(rises.sum(axis=1, keepdims=True), _TINY)
-        categories.append(_names(task, observed_labels)[shares.argmax(axis=0)])
+        points = np.array(task.points_told(observed_labels), dtype=object)
+        categories.append(points[shares.argmax(axis=0)])
     by_task[:, ~told] = -np.inf
     best = by_task.argmax(axis=1)
     return pd.DataFrame(
@@ -141,34 +79,35 @@ def attribute(
 
 
 def without_table(
-    module: YOTOModule, cells: Tensors, tasks: Sequence[Task], genes: Sequence[str]
+    tasks: Sequence[Task],
+    labels: Sequence[NDArray[Any]],
+    genes: Sequence[str],
+    predict: Callable[[NDArray[np.bool_]], Predictions],
 ) -> pd.DataFrame:
     """Return by how much the score of every task falls with one panel gene unmeasured.
 
     Parameters
     ----------
-    module
-        The network, narrowed in rank order.
-    cells
-        Cells to judge on; training cells, if the network learned from all.
     tasks
         The tasks.
+    labels
+        One encoded array for each task, of the cells that are judged.
     genes
         Var names of the panel, by rank.
+    predict
+        Predicts these cells, given which genes were measured, ``(n_genes,)``.
     """
-    labels = labels_of(cells, tasks)
 
-    def scores(measured: torch.Tensor | None) -> list[float]:
-        predictions, _ = module.predict(cells[X_KEY], len(genes), measured)
+    def scores(measured: NDArray[np.bool_]) -> list[float]:
         return [
-            task_scores(task, observed, prediction.cpu().numpy())[PATH_METRIC[task.kind]]
-            for task, observed, prediction in zip(tasks, labels, predictions, strict=True)
+            task_score(task, observed, prediction)
+            for task, observed, prediction in zip(tasks, labels, predict(measured), strict=True)
         ]
 
-    whole = scores(None)
-    positions = torch.arange(len(genes), device=module.device)
+    positions = np.arange(len(genes))
+    whole = scores(positions >= 0)
     rows = [
-        (gene, task.name, PATH_METRIC[task.kind], before - after)
+        (gene, task.name, task.metric, before - after)
         for position, gene in enumerate(genes)
         for task, before, after in zip(tasks, whole, scores(positions != position), strict=True)
     ]
@@ -205,12 +144,3 @@ def panel_table(
     for column in ("task", "category"):
         table[column] = attribution[column].reindex(var_names)
     return Panel(table)
-
-
-def _names(task: Task, labels: NDArray[Any]) -> NDArray[np.object_]:
-    """Return the names of the classes that occur; of a number, two empty ones."""
-    if task.kind == "continuous":
-        return np.array(["", ""], dtype=object)
-    return np.array(
-        [str(task.categories[code]) for code in np.unique(labels[labels >= 0])], object
-    )

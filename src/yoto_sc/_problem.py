@@ -1,0 +1,170 @@
+"""What is asked of a selection: built and checked once, and then handed along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from anndata import AnnData
+
+from yoto_sc._checks import as_list, check_split_is_no_task, check_split_key
+from yoto_sc.data import check_task_keys, read_expression, read_tasks
+from yoto_sc.rules import Requirements
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from yoto_sc.data import Expression, Task
+    from yoto_sc.rules import GeneRules
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Expression, the questions to be answered from it, and the rules on the answer.
+
+    Parameters
+    ----------
+    expression
+        Expression of all cells and genes, of shape ``(n_obs, n_vars)``.
+    tasks
+        The questions.
+    labels
+        For each task, the encoded labels of all cells, of shape ``(n_obs,)``.
+    tables
+        The tables of cells and genes, without any matrix.
+    split_key
+        Obs column whose groups are held out whole; `None`: cells are.
+    unlabeled
+        Categories that stand for "no label".
+    requirements, rules
+        What is asked of a panel, as given, and what follows from it.
+    """
+
+    expression: Expression
+    tasks: tuple[Task, ...]
+    labels: tuple[NDArray[Any], ...]
+    tables: AnnData
+    split_key: str | None
+    unlabeled: tuple[object, ...]
+    requirements: Requirements
+    rules: GeneRules
+
+    @classmethod
+    def from_adata(
+        cls,
+        adata: AnnData,
+        keys: Mapping[str, Sequence[str]],
+        *,
+        layer: str | None = None,
+        split_key: str | None = None,
+        unlabeled: str | Sequence[object] = (),
+        requirements: Requirements | None = None,
+    ) -> Problem:
+        """Read and check all that a selection needs of `adata`, which is left as it is.
+
+        Parameters
+        ----------
+        adata
+            Annotated data of shape ``(n_obs, n_vars)``.
+        keys
+            By the name of the kind, the keys of the tasks.
+        layer
+            Layer to read expression from; `None`: ``X``.
+        split_key
+            Obs column whose groups are held out whole; `None`: cells are.
+        unlabeled
+            Categories that stand for "no label".
+        requirements
+            What is asked of a panel; `None`: nothing.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            Something does not exist, is of the wrong type, or contradicts something else.
+        """
+        check_task_keys(adata, keys)
+        check_split_key(adata.obs, split_key)
+        check_split_is_no_task(split_key, [key for named in keys.values() for key in named])
+        no_labels = tuple(c for c in as_list(unlabeled, "unlabeled") if not _is_missing(c))
+        return cls.from_tasks(
+            adata,
+            read_tasks(adata, keys, no_labels),
+            layer=layer,
+            split_key=split_key,
+            unlabeled=no_labels,
+            requirements=requirements,
+        )
+
+    @classmethod
+    def from_tasks(
+        cls,
+        adata: AnnData,
+        tasks: tuple[Task, ...],
+        *,
+        layer: str | None = None,
+        split_key: str | None = None,
+        unlabeled: tuple[object, ...] = (),
+        requirements: Requirements | None = None,
+    ) -> Problem:
+        """Do as `from_adata` does, for tasks that are known, though not their labels."""
+        requirements = Requirements() if requirements is None else requirements
+        categorical = [task.name for task in tasks if task.kind == "categorical"]
+        requirements.check_types(adata.obs, categorical)
+        expression = read_expression(adata, layer)
+        return cls(
+            expression,
+            tasks,
+            tuple(task.encode(task.column(adata, task.name)) for task in tasks),
+            AnnData(obs=adata.obs.copy(deep=False), var=adata.var.copy(deep=False)),
+            split_key,
+            unlabeled,
+            requirements,
+            requirements.rules(adata, expression, categorical, unlabeled),
+        )
+
+    @property
+    def var_names(self) -> pd.Index:
+        """Names of the genes, shape ``(n_vars,)``."""
+        return self.tables.var_names
+
+    @property
+    def obs_names(self) -> pd.Index:
+        """Names of the cells, shape ``(n_obs,)``."""
+        return self.tables.obs_names
+
+    @property
+    def groups(self) -> pd.Series | None:
+        """Group of each cell, shape ``(n_obs,)``; `None` if cells are held out."""
+        return None if self.split_key is None else self.tables.obs[self.split_key]
+
+    @property
+    def keys(self) -> dict[str, list[str]]:
+        """By the name of the kind, the keys of the tasks."""
+        keys: dict[str, list[str]] = {}
+        for task in self.tasks:
+            keys.setdefault(task.kind, []).append(task.name)
+        return keys
+
+    def holding_out(self, split_key: str) -> Problem:
+        """Return the same problem, in which groups of another column are held out."""
+        check_split_key(self.tables.obs, split_key)
+        return replace(self, split_key=split_key)
+
+    def of_cells(self, cells: NDArray[np.intp]) -> Problem:
+        """Return the problem on some of the cells, under the same rules."""
+        obs = self.tables.obs.iloc[cells]
+        return replace(
+            self,
+            expression=self.expression.of_cells(cells),
+            labels=tuple(labels[cells] for labels in self.labels),
+            tables=AnnData(obs=obs, var=self.tables.var),
+        )
+
+
+def _is_missing(category: Any) -> bool:
+    """Whether an entry of `unlabeled` is a missing value, which is missing in any case."""
+    return pd.api.types.is_scalar(category) and bool(pd.isna(category))

@@ -1,0 +1,252 @@
+"""Categorical tasks: a class for each cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+from scipy import linalg, special
+
+from yoto_sc.data._kinds._task import Category, Regression, Task
+from yoto_sc.metrics import (
+    CLASSIFICATION_SCORES,
+    classification_scores,
+    confusion_counts,
+    mean_of_defined,
+    weighted_f1,
+)
+from yoto_sc.select import Classes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from yoto_sc._keys import Keys
+
+MISSING_CODE = -1
+"""Code of a label that is missing, unlabeled or unknown to the task."""
+_SHRINKAGE = 1e-3
+"""Added to the variances of fitted values, in units of their mean."""
+
+
+@dataclass(frozen=True)
+class Categorical(Task):
+    """Classification. Labels are encoded as ``int64`` codes, -1 where missing or unknown.
+
+    A prediction holds the probabilities of the classes, of shape ``(n_obs, n_classes)``.
+
+    Parameters
+    ----------
+    name
+        The obs column that holds the labels.
+    categories
+        The classes that were observed, in the column's own order.
+    ordered
+        Whether the column says that this order means something.
+    """
+
+    categories: tuple[Category, ...] = ()
+    ordered: bool = False
+
+    kind: ClassVar = "categorical"
+    argument: ClassVar = "categorical_keys"
+    metric: ClassVar = "macro_f1"
+    score_names: ClassVar = CLASSIFICATION_SCORES
+    head: ClassVar = "cross_entropy"
+    linear_head: ClassVar = "logistic"
+
+    @classmethod
+    def from_adata(cls, adata: AnnData, name: str, unlabeled: Collection[object] = ()) -> Self:
+        """Read the task off a column of labels; see :meth:`Task.from_adata`."""
+        labels = _as_categorical(cls.column(adata, name), unlabeled)
+        _check(labels, name)
+        categories = labels.remove_unused_categories().categories
+        return cls(name, tuple(_plain(c) for c in categories), bool(labels.ordered))
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of classes."""
+        return len(self.categories)
+
+    def in_sorted_order(self) -> Self:
+        """Sort the classes; where two are as probable, their order decides."""
+        try:
+            return replace(self, categories=tuple(sorted(self.categories)))
+        except TypeError:  # of several types
+            return self
+
+    def encode(self, column: pd.Series) -> NDArray[Any]:
+        """Turn a column of labels into codes, shape ``(n_obs,)``."""
+        code_of: dict[object, int] = {c: code for code, c in enumerate(self.categories)}
+        labels = _as_categorical(column)
+        codes = np.array(
+            [code_of.get(_plain(category), MISSING_CODE) for category in labels.categories]
+            + [MISSING_CODE],  # the code -1 of a missing label indexes this last entry
+            dtype=np.int64,
+        )
+        encoded: NDArray[np.int64] = codes[labels.codes]
+        return encoded
+
+    def decode(self, prediction: NDArray[Any]) -> pd.Categorical:
+        """Return the most probable class of each cell."""
+        return self.from_codes(prediction.argmax(axis=1))
+
+    def from_codes(self, codes: NDArray[np.integer[Any]]) -> pd.Categorical:
+        """Turn codes of shape ``(n_obs,)`` into labels with the task's own categories."""
+        categories: Any = pd.Index(self.categories)
+        return pd.Categorical.from_codes(codes, categories=categories, ordered=self.ordered)
+
+    def observed(self, encoded: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which entries hold a label."""
+        return np.asarray(encoded != MISSING_CODE)
+
+    def blank(self, encoded: NDArray[Any], hidden: NDArray[np.bool_]) -> NDArray[Any]:
+        """Return the codes with -1 for the `hidden` cells."""
+        return np.where(hidden, np.array(MISSING_CODE, dtype=encoded.dtype), encoded)
+
+    def only_in(self, encoded: NDArray[Any], chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Mark the chosen cells of a class that no other cell has."""
+        elsewhere = np.isin(encoded, np.unique(encoded[~chosen]))
+        return chosen & self.observed(encoded) & ~elsewhere
+
+    def strata(self, encoded: NDArray[Any]) -> NDArray[Any]:
+        """Return the codes: each class gives its share to a split."""
+        return encoded
+
+    def target(self, encoded: NDArray[Any]) -> Classes:
+        """Return the labels as closed forms see them."""
+        return Classes(encoded)
+
+    def points_told(self, encoded: NDArray[Any]) -> Sequence[str]:
+        """Name the classes that occur."""
+        codes = np.unique(encoded[self.observed(encoded)])
+        return [str(self.categories[code]) for code in codes]
+
+    def regressands(
+        self, seen: NDArray[Any], class_weight_power: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return an indicator for each class; a cell of n weighs ``n ** -class_weight_power``."""
+        counts = np.bincount(seen, minlength=self.n_outputs).astype(np.float64)
+        weights = np.maximum(counts, 1) ** -class_weight_power
+        return np.eye(self.n_outputs)[seen], weights[seen]
+
+    def from_regression(self, fitted: Regression) -> NDArray[np.float64]:
+        """Tell the classes apart by linear discriminant analysis of the fitted indicators."""
+        tiny = np.finfo(np.float64).tiny
+        indicators, share = fitted.values, fitted.share[:, None]
+        prior = np.maximum(fitted.share @ indicators, tiny)
+        centroids = indicators.T @ (share * fitted.left_out) / prior[:, None]
+        rest = fitted.left_out - indicators @ centroids
+        within = rest.T @ (share * rest)
+        within[np.diag_indices_from(within)] += _SHRINKAGE * np.diagonal(within).mean() + 1e-12
+        directions = linalg.solve(within, centroids.T, assume_a="pos")
+        offsets = np.log(prior) - 0.5 * (centroids * directions.T).sum(axis=1)
+        logits = fitted.predicted @ directions + offsets
+        probabilities: NDArray[np.float64] = special.softmax(logits, axis=1)
+        return probabilities
+
+    def guess(self, n_obs: int) -> NDArray[np.float64]:
+        """Return the same probability for every class."""
+        return np.full((n_obs, self.n_outputs), 1 / self.n_outputs)
+
+    def scores(self, encoded: NDArray[Any], prediction: NDArray[Any]) -> dict[str, float]:
+        """See :func:`yoto_sc.metrics.classification_scores`."""
+        return classification_scores(encoded, prediction)
+
+    def weighted_scores(
+        self, encoded: NDArray[Any], prediction: NDArray[Any], weights: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """Return macro-F1 under several weightings of the cells."""
+        predicted = prediction.argmax(axis=1)
+        return mean_of_defined(weighted_f1(encoded, predicted, self.n_outputs, weights))
+
+    def confusion(
+        self, encoded: NDArray[Any], prediction: NDArray[Any]
+    ) -> list[tuple[str, str, int]]:
+        """Count cells by observed and predicted class; pairs that occur."""
+        counts = confusion_counts(encoded, prediction.argmax(axis=1), self.n_outputs)
+        return [
+            (str(self.categories[i]), str(self.categories[j]), int(counts[i, j]))
+            for i, j in zip(*np.nonzero(counts), strict=True)
+        ]
+
+    def columns(self, keys: Keys) -> list[str]:
+        """Name the columns of the predictions and of their probabilities."""
+        return [keys.prediction(self.name), keys.confidence(self.name)]
+
+    def written(
+        self, keys: Keys, prediction: NDArray[Any], min_confidence: float | None = None
+    ) -> Mapping[str, Any]:
+        """Return the most probable class, missing below `min_confidence`, and its probability."""
+        codes, confidence = prediction.argmax(axis=1), prediction.max(axis=1).clip(0, 1)
+        if min_confidence is not None:
+            codes = np.where(confidence < min_confidence, MISSING_CODE, codes)
+        return {
+            keys.prediction(self.name): self.from_codes(codes),
+            keys.confidence(self.name): confidence,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types for JSON."""
+        return {
+            **super().to_dict(),
+            "categories": list(self.categories),
+            "ordered": self.ordered,
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """Rebuild a task from `to_dict`."""
+        return cls(record["name"], tuple(record["categories"]), record["ordered"])
+
+
+def _plain(category: Any) -> Category:
+    """Turn a category into a plain Python value that JSON can hold."""
+    value = category.item() if isinstance(category, np.generic) else category
+    return value if isinstance(value, str | int | float | bool) else str(value)
+
+
+def _as_categorical(column: pd.Series, unlabeled: Collection[object] = ()) -> pd.Categorical:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        labels = pd.Categorical(column)
+    else:
+        values = column.astype(object).where(column.notna(), None)
+        seen = pd.unique(values.dropna())
+        try:
+            seen = np.array(sorted(seen), dtype=object)
+        except TypeError:  # categories of several types have no order of their own
+            seen = np.array(
+                sorted(seen, key=lambda value: (type(value).__name__, str(value))), object
+            )
+        labels = pd.Categorical(values, categories=pd.Index(seen).infer_objects())
+    if not any(category in unlabeled for category in labels.categories):
+        return labels
+    # Not remove_categories: it sorts what is left.
+    return labels.set_categories([c for c in labels.categories if c not in unlabeled])
+
+
+def _check(labels: pd.Categorical, name: str) -> None:
+    n_observed = int((labels.codes != MISSING_CODE).sum())
+    n_classes = len(np.unique(labels.codes[labels.codes != MISSING_CODE]))
+    if n_observed == 0:
+        raise ValueError(
+            f"Task {name!r} has no observed label: every value is missing or named in "
+            "`unlabeled`. Remove the key, or label some cells."
+        )
+    if any(isinstance(c, float) and not np.isfinite(c) for c in labels.categories):
+        raise ValueError(f"Task {name!r} has an infinite class. Rename it, or make it missing.")
+    if n_classes < 2:
+        raise ValueError(
+            f"Task {name!r} has one observed class only; a panel needs at least two to tell "
+            "apart. Remove the key, or add cells of another class."
+        )
+    if n_observed <= n_classes:
+        raise ValueError(
+            f"Task {name!r} has {n_observed} labelled cells for {n_classes} classes: there must "
+            "be more cells than classes. Is it a column of identifiers or numbers? Numbers belong "
+            "in `continuous_keys`."
+        )

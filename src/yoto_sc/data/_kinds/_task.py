@@ -1,0 +1,233 @@
+"""What is to be predicted: one frozen record a question, one class for each kind of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from yoto_sc._checks import check_column
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    import numpy as np
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from yoto_sc._keys import Keys
+    from yoto_sc.select import Target
+
+Category = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """One question the panel has to answer.
+
+    A kind of task is a subclass in a file of its own. It says how labels are read and written,
+    and which of the package's heads, closed forms and scores suit them. Encoded labels are an
+    array of shape ``(n_obs,)`` in which missing labels are marked; a prediction is what the
+    kind's head returns for some cells.
+
+    Parameters
+    ----------
+    name
+        The key that holds the labels.
+    """
+
+    name: str
+
+    kind: ClassVar[str]
+    """What the kind is called in tables and files."""
+    argument: ClassVar[str]
+    """The argument of the public functions that names tasks of this kind."""
+    metric: ClassVar[str]
+    """The score that stands for a task where there is room for one."""
+    score_names: ClassVar[Sequence[str]]
+    """The names of all scores."""
+    head: ClassVar[Literal["cross_entropy", "squared_error"]]
+    """Which head of the network predicts it."""
+    linear_head: ClassVar[Literal["logistic", "ridge"]]
+    """Which linear model judges exchanges of genes."""
+
+    @classmethod
+    @abstractmethod
+    def from_adata(cls, adata: AnnData, name: str, unlabeled: Collection[object] = ()) -> Self:
+        """Read the task off its labels.
+
+        Parameters
+        ----------
+        adata
+            Annotated data; missing values are allowed.
+        name
+            The key of the labels.
+        unlabeled
+            Categories that stand for "no label"; they are treated as missing.
+
+        Raises
+        ------
+        KeyError
+            There are no such labels.
+        TypeError
+            They are of the wrong type.
+        ValueError
+            There are too few observed ones to learn from, or infinite ones.
+        """
+
+    @classmethod
+    def column(cls, adata: AnnData, name: str) -> Any:
+        """Return the labels as they are stored.
+
+        Raises
+        ------
+        KeyError
+            There are none.
+        """
+        check_column(adata.obs, name, cls.argument)
+        return adata.obs[name]
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """The classes, in the order of their codes; empty where there are none."""
+        return ()
+
+    @property
+    @abstractmethod
+    def n_outputs(self) -> int:
+        """Number of outputs of the task's head."""
+
+    def in_sorted_order(self) -> Self:
+        """Return the task with its classes in the order that scikit-learn gives them."""
+        return self
+
+    @abstractmethod
+    def encode(self, column: Any) -> NDArray[Any]:
+        """Turn labels into numbers the model can learn from; unknown ones count as missing."""
+
+    def encode_exactly(self, column: Any) -> NDArray[Any]:
+        """Encode numbers in full precision, for estimators that keep it."""
+        return self.encode(column)
+
+    @abstractmethod
+    def decode(self, prediction: NDArray[Any]) -> Any:
+        """Turn a prediction into labels, of shape ``(n_obs,)``."""
+
+    @abstractmethod
+    def observed(self, encoded: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which entries hold a label, shape ``(n_obs,)``."""
+
+    @abstractmethod
+    def blank(self, encoded: NDArray[Any], hidden: NDArray[np.bool_]) -> NDArray[Any]:
+        """Return the encoded labels with those of the `hidden` cells missing."""
+
+    @abstractmethod
+    def only_in(self, encoded: NDArray[Any], chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Mark the chosen cells without which something could not be learned any more."""
+
+    def strata(self, encoded: NDArray[Any]) -> NDArray[Any] | None:
+        """Return classes in which a split is to be even, ``(n_obs,)``; `None`: there are none."""
+        del encoded
+        return None
+
+    def is_learnable(self, encoded: NDArray[Any]) -> bool:
+        """Whether at least two different labels are observed."""
+        seen = encoded[self.observed(encoded)]
+        return len(seen) > 0 and bool((seen != seen[0]).any())
+
+    @abstractmethod
+    def target(self, encoded: NDArray[Any]) -> Target:
+        """Return the labels as closed forms see them."""
+
+    def points_told(self, encoded: NDArray[Any]) -> Sequence[str]:
+        """Name the points that the target tells apart; empty, where they have no name."""
+        del encoded
+        return ["", ""]
+
+    @abstractmethod
+    def regressands(
+        self, seen: NDArray[Any], class_weight_power: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Turn observed labels into values for a weighted ridge regression.
+
+        Returns
+        -------
+        Values of shape ``(n_seen, n_outputs)``, and weights of the cells, ``(n_seen,)``.
+        """
+
+    @abstractmethod
+    def from_regression(self, fitted: Regression) -> NDArray[np.float64]:
+        """Turn the values that a ridge regression gave into a prediction."""
+
+    @abstractmethod
+    def guess(self, n_obs: int) -> NDArray[np.float64]:
+        """Return a prediction from no labels at all."""
+
+    @abstractmethod
+    def scores(self, encoded: NDArray[Any], prediction: NDArray[Any]) -> dict[str, float]:
+        """Score a prediction; missing labels are passed over."""
+
+    @abstractmethod
+    def weighted_scores(
+        self, encoded: NDArray[Any], prediction: NDArray[Any], weights: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """Return the kind's :attr:`metric` under several weightings of the cells.
+
+        Parameters
+        ----------
+        encoded
+            Labels, none of them missing.
+        prediction
+            Of the same cells.
+        weights
+            Whole numbers, shape ``(n_weightings, n_obs)``.
+        """
+
+    def confusion(
+        self, encoded: NDArray[Any], prediction: NDArray[Any]
+    ) -> list[tuple[str, str, int]]:
+        """Count cells by observed and predicted class; there are none for numbers."""
+        del encoded, prediction
+        return []
+
+    @abstractmethod
+    def columns(self, keys: Keys) -> list[str]:
+        """Names of the obs columns that hold predictions."""
+
+    @abstractmethod
+    def written(
+        self, keys: Keys, prediction: NDArray[Any], min_confidence: float | None = None
+    ) -> Mapping[str, Any]:
+        """Return what is written of a prediction, by obs column."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types for JSON; :func:`yoto_sc.data.task_from_dict` is its inverse."""
+        return {"name": self.name, "kind": self.kind, "categories": [], "ordered": False}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """Rebuild a task of this kind from `to_dict`."""
+        return cls(record["name"])
+
+
+@dataclass(frozen=True)
+class Regression:
+    """What a weighted ridge regression made of some values.
+
+    Parameters
+    ----------
+    predicted
+        For the cells to predict, shape ``(n_obs, n_outputs)``.
+    left_out
+        For the cells that were learned from, each by a fit that leaves it out,
+        ``(n_seen, n_outputs)``.
+    values
+        Their true values, ``(n_seen, n_outputs)``.
+    share
+        Their weights, which sum to 1, ``(n_seen,)``.
+    """
+
+    predicted: NDArray[np.float64]
+    left_out: NDArray[np.float64]
+    values: NDArray[np.float64]
+    share: NDArray[np.float64]

@@ -1,0 +1,31 @@
+"""What held-out cells say: splits, scores, the path, what genes are for, and exchanges of them."""
+
+from yoto_sc.judge._attribution import attribute, panel_table, without_table
+from yoto_sc.judge._exchanges import Exchange, Exchanges
+from yoto_sc.judge._judgement import Answers, Judgement, judge, path_sizes
+from yoto_sc.judge._linear_heads import HeadJudgement
+from yoto_sc.judge._scores import mean_score
+from yoto_sc.judge._selection import Selection
+from yoto_sc.judge._splits import Split, all_cells, at_most, default_validation_size, split_cells
+from yoto_sc.judge._tables import predictions_table
+
+__all__ = [
+    "Answers",
+    "Exchange",
+    "Exchanges",
+    "HeadJudgement",
+    "Judgement",
+    "Selection",
+    "Split",
+    "all_cells",
+    "at_most",
+    "attribute",
+    "default_validation_size",
+    "judge",
+    "mean_score",
+    "panel_table",
+    "path_sizes",
+    "predictions_table",
+    "split_cells",
+    "without_table",
+]

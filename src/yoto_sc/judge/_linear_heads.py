@@ -1,0 +1,215 @@
+"""Linear models that are refitted to every panel, and judged by cross-validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import entr
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from yoto_sc.metrics import mean_of_defined, weighted_f1, weighted_r2
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Folds = Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]
+
+_CLASS_WEIGHT_POWER = 0.5
+_TOLERANCE, _MAX_ITERATIONS = 1e-4, 500
+
+
+@dataclass(frozen=True)
+class HeadJudgement:
+    """How well heads that read some genes predict one task on cells they have not seen.
+
+    Parameters
+    ----------
+    scores
+        Macro-F1 or R², on the cells themselves and then on bootstrap samples of them; shape
+        ``(1 + n_bootstraps,)``.
+    by_class
+        F1 of each class on the cells themselves, NaN for classes without cells; empty for a
+        continuous task.
+    error
+        Mean cross-entropy or squared error, relative to that of a constant guess.
+    slopes, curvatures
+        Minus the first and the second derivative of the error by each output of the head in each
+        cell, shape ``(n_obs, n_outputs)``; 0 in cells that are not judged.
+    """
+
+    scores: NDArray[np.float64]
+    by_class: NDArray[np.float64]
+    error: float
+    slopes: NDArray[np.float32]
+    curvatures: NDArray[np.float32]
+
+
+class LogisticHead:
+    """Logistic regression on all folds but one, for each fold.
+
+    Parameters
+    ----------
+    labels
+        Codes of shape ``(n_obs,)``; -1 is missing.
+    folds
+        Of each fold, masks of the labelled cells to fit to and to judge on, shape ``(n_obs,)``.
+    weights
+        Bootstrap weights of the cells, shape ``(1 + n_bootstraps, n_obs)``.
+    n_classes
+        Number of classes.
+    """
+
+    def __init__(
+        self,
+        labels: NDArray[Any],
+        folds: Folds,
+        weights: NDArray[np.float32],
+        n_classes: int,
+    ) -> None:
+        counts = np.bincount(labels[labels >= 0], minlength=n_classes)
+        class_weights = np.maximum(counts, 1.0) ** -_CLASS_WEIGHT_POWER
+        class_weights *= counts.sum() / (counts * class_weights).sum()
+        self._cell_weights = np.where(labels >= 0, class_weights[labels], 0.0)
+        share = counts * class_weights / counts.sum()
+        self._guess_error = max(float(entr(share).sum()), 1e-3)
+        self._labels, self._weights, self._n_classes = labels, weights, n_classes
+        self._folds = folds
+        self._fitted: list[LogisticRegression | None] = []
+
+    def fit(self, values: NDArray[np.float32]) -> HeadJudgement:
+        """Fit to the whole panel, ``(n_obs, n_genes)``, and judge."""
+        self._fitted = [
+            self._new().fit(values[train], self._labels[train], self._cell_weights[train])
+            if np.unique(self._labels[train]).size > 1
+            else None
+            for train, _ in self._folds
+        ]
+        return self._judge(values, self._fitted)
+
+    def refit(
+        self, values: NDArray[np.float32], position: int, correlation: float
+    ) -> HeadJudgement:
+        """Fit to a changed panel and judge, starting from the whole panel's coefficients.
+
+        Parameters
+        ----------
+        values
+            Expression of the changed panel, ``(n_obs, n_genes)``.
+        position
+            Place of the gene that leaves.
+        correlation
+            Correlation of its substitute with it; 0 without one.
+        """
+        fitted: list[LogisticRegression | None] = []
+        for (train, _), whole in zip(self._folds, self._fitted, strict=True):
+            if whole is None:
+                fitted.append(None)
+                continue
+            model = self._new()
+            model.classes_, model.intercept_ = whole.classes_, whole.intercept_.copy()
+            model.coef_ = whole.coef_.copy()
+            model.coef_[:, position] *= correlation
+            fitted.append(model.fit(values[train], self._labels[train], self._cell_weights[train]))
+        return self._judge(values, fitted)
+
+    def _new(self) -> LogisticRegression:
+        return LogisticRegression(tol=_TOLERANCE, max_iter=_MAX_ITERATIONS, warm_start=True)
+
+    def _judge(
+        self, values: NDArray[np.float32], fitted: Sequence[LogisticRegression | None]
+    ) -> HeadJudgement:
+        proba = np.zeros((len(self._labels), self._n_classes))
+        judged = np.zeros(len(self._labels), dtype=bool)
+        for (train, test), model in zip(self._folds, fitted, strict=True):
+            judged |= test & train.any()
+            if not test.any() or not train.any():
+                continue
+            if model is None:  # one class is all there is to learn from
+                proba[test, self._labels[train][0]] = 1
+            else:
+                proba[np.ix_(test, model.classes_)] = model.predict_proba(values[test])
+        if not judged.any():
+            return _nothing(self._weights, self._n_classes, self._n_classes)
+        true = self._labels[judged]
+        f1 = weighted_f1(
+            true, proba[judged].argmax(axis=1), self._n_classes, self._weights[:, judged]
+        )
+        weights = np.where(judged, self._cell_weights, 0.0)[:, None]
+        weights = weights / weights.sum() / self._guess_error
+        is_true = self._labels[:, None] == np.arange(self._n_classes)
+        return HeadJudgement(
+            mean_of_defined(f1),
+            f1[0],
+            -float((weights * is_true * np.log(np.maximum(proba, 1e-12))).sum()),
+            (weights * (is_true - proba)).astype(np.float32),
+            (weights * proba * (1 - proba)).astype(np.float32),
+        )
+
+
+class RidgeHead:
+    """Ridge regression on all folds but one, for each fold.
+
+    Parameters
+    ----------
+    labels
+        Values of shape ``(n_obs,)``; NaN is missing.
+    folds, weights
+        As in :class:`LogisticHead`.
+    """
+
+    def __init__(
+        self,
+        labels: NDArray[Any],
+        folds: Folds,
+        weights: NDArray[np.float32],
+        n_outputs: int,
+    ) -> None:
+        del n_outputs  # there is one
+        self._labels, self._weights = labels.astype(np.float64), weights
+        self._folds = folds
+
+    def fit(self, values: NDArray[np.float32]) -> HeadJudgement:
+        """Fit to a panel, ``(n_obs, n_genes)``, and judge."""
+        predicted = np.full(len(self._labels), np.nan)
+        for train, test in self._folds:
+            if train.any() and test.any():
+                head = Ridge().fit(values[train], self._labels[train])
+                predicted[test] = head.predict(values[test])
+        judged = ~np.isnan(predicted)
+        if np.unique(self._labels[judged]).size < 2:
+            return _nothing(self._weights, 1, 0)
+        scores = weighted_r2(self._labels[judged], predicted[judged], self._weights[:, judged])
+        unit = judged.sum() * self._labels[judged].var()
+        residuals = np.where(judged, self._labels - predicted, 0.0)
+        return HeadJudgement(
+            scores,
+            np.empty(0),
+            1 - float(scores[0]),
+            (2 * residuals / unit)[:, None].astype(np.float32),
+            (2 * judged / unit)[:, None].astype(np.float32),
+        )
+
+    def refit(
+        self, values: NDArray[np.float32], position: int, correlation: float
+    ) -> HeadJudgement:
+        """Fit to a changed panel and judge; the solution is in closed form."""
+        del position, correlation
+        return self.fit(values)
+
+
+def _nothing(weights: NDArray[np.float32], n_outputs: int, n_classes: int) -> HeadJudgement:
+    """Judgement where no cell can be judged: scores are NaN, and no gene gains anything."""
+    zeros = np.zeros((weights.shape[1], n_outputs), dtype=np.float32)
+    by_class = np.full(n_classes, np.nan)
+    return HeadJudgement(np.full(len(weights), np.nan), by_class, 0.0, zeros, zeros)
+
+
+LINEAR_HEADS: dict[str, type[LogisticHead | RidgeHead]] = {
+    "logistic": LogisticHead,
+    "ridge": RidgeHead,
+}
+"""By the name that a kind of task gives."""

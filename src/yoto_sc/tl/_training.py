@@ -1,0 +1,98 @@
+"""From the arguments of `tl.select` to trained models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from yoto_sc._checks import check_integer, check_no_repeats
+from yoto_sc.rules import Requirements
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from yoto_sc._problem import Problem
+    from yoto_sc.data import Expression
+    from yoto_sc.model import YOTO
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a model is to be made and trained; the fields are arguments of `tl.select`.
+
+    Raises
+    ------
+    TypeError
+        Further arguments repeat others.
+    ValueError
+        `robust` or `random_state` is out of range.
+    """
+
+    n_genes: int | Literal["auto"]
+    random_state: int = 0
+    robust: Literal["thin"] | None = None
+    max_steps: int | None = None
+    accelerator: str = "auto"
+    devices: int | list[int] | str = "auto"
+    progress_bar: bool = True
+    model_kwargs: Mapping[str, Any] | None = field(default_factory=dict)
+    train_kwargs: Mapping[str, Any] | None = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        rules = [field.name for field in fields(Requirements)]
+        check_no_repeats("model_kwargs", self.model_kwargs, ["n_genes", *rules, "random_state"])
+        named = ["max_steps", "accelerator", "devices", "progress_bar"]
+        check_no_repeats("train_kwargs", self.train_kwargs, named)
+        if self.robust not in (None, "thin"):
+            raise ValueError(f'robust must be "thin" or None, not {self.robust!r}.')
+        check_integer(self.random_state, "random_state", minimum=0)
+
+    def check(self, expression: Expression) -> None:
+        """Refuse expression that cannot be trained on as asked.
+
+        Raises
+        ------
+        ValueError
+            Counts are needed, and there are none.
+        """
+        if self.robust == "thin" and not expression.is_counts:
+            raise ValueError(
+                f'robust="thin" draws from counts, but adata.{expression.source} holds none. Name '
+                "the layer that holds counts in `layer`."
+            )
+
+    def train(self, problem: Problem, **more: Any) -> YOTO:
+        """Train a model.
+
+        Parameters
+        ----------
+        problem
+            What is asked.
+        **more
+            Arguments of :meth:`yoto_sc.model.YOTO.train` that come before those that were given.
+        """
+        from yoto_sc.model import YOTO  # takes seconds to import; errors should not wait
+
+        given = dict(self.train_kwargs or {})
+        plan_kwargs = {
+            **({"thin": True} if self.robust else {}),
+            **(given.get("plan_kwargs") or {}),
+        }
+        model = YOTO.from_problem(
+            problem,
+            n_genes=self.n_genes,
+            random_state=self.random_state,
+            **(self.model_kwargs or {}),
+        )
+        model.train(
+            **{
+                "max_steps": self.max_steps,
+                "accelerator": self.accelerator,
+                "devices": self.devices,
+                "progress_bar": self.progress_bar,
+                **given,
+                "plan_kwargs": plan_kwargs,
+                **more,
+            }
+        )
+        return model

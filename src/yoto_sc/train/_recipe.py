@@ -1,0 +1,84 @@
+"""How a panel is trained for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from yoto_sc._checks import check_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from yoto_sc.nn import Annealing
+
+Network = Literal["linear", "encoder"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a panel is trained for, on whatever cells.
+
+    Parameters
+    ----------
+    annealing
+        Course of the panel size, the temperature and the noise.
+    seed
+        Seed of everything random.
+    max_steps, batch_size
+        Number of batches, over all epochs, and of cells in each of them for each member.
+    lr, weight_decay
+        Of the weights (AdamW).
+    score_lr
+        Learning rate of the scores (Adam); `None`: the more cells for each gene of the panel, the
+        faster, ``min(5e-3, 3e-6 * n_train / n_genes)``.
+    selection_network
+        What selects: the heads' linear models, which overfit less and train in less time, or
+        the whole network, as in the YOTO paper. After linear models, the whole network starts
+        anew, so that it never overfits to more genes than the panel has.
+    keep_factor
+        Genes ranked below this many times the current panel size are dropped.
+    full_panel_share
+        While refining, the share of batches that show a member the whole panel; the others show
+        the best genes of a random number, so that every size can be predicted from.
+    thin
+        Whether cells keep but a random share of their counts, from a tenth to all, drawn anew in
+        every batch; for counts only.
+    accelerator, devices, progress_bar
+        As in :meth:`yoto_sc.model.YOTO.train`.
+    trainer_kwargs
+        For :class:`scvi.train.Trainer`.
+    """
+
+    annealing: Annealing
+    seed: int = 0
+    max_steps: int = 2000
+    batch_size: int = 128
+    lr: float = 3e-3
+    weight_decay: float = 0.3
+    score_lr: float | None = None
+    selection_network: Network = "linear"
+    keep_factor: float = 2.0
+    full_panel_share: float = 0.5
+    thin: bool = False
+    accelerator: str = "auto"
+    devices: int | list[int] | str = "auto"
+    progress_bar: bool = True
+    trainer_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_integer(self.max_steps, "max_steps", minimum=1)
+        check_integer(self.batch_size, "batch_size", minimum=1)
+        if self.selection_network not in get_args(Network):
+            raise ValueError(
+                f"selection_network must be one of {get_args(Network)}, not "
+                f"{self.selection_network!r}."
+            )
+        if not self.keep_factor >= 1:
+            raise ValueError(f"keep_factor must be at least 1, not {self.keep_factor}.")
+        if self.devices not in ("auto", 1, "1") and not (
+            isinstance(self.devices, list) and len(self.devices) == 1
+        ):
+            raise ValueError(
+                f"devices must name one device, not {self.devices!r}: nothing is sharded."
+            )
