@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import random
 import signal
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +15,13 @@ import torch
 import yoto_sc as yt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from anndata import AnnData
+
+    Unchanged = Callable[[], AbstractContextManager[None]]
 
 
 def test_same_seed_twice(
@@ -55,20 +55,7 @@ def test_seeds_differ(adata: AnnData, selected: AnnData, select: Callable[..., A
     assert not np.array_equal(adata.obsm["X_yoto"], selected.obsm["X_yoto"])
 
 
-@pytest.fixture
-def _own_seeds() -> Iterator[None]:
-    """Seed the global generators as nobody else would, and put them back afterwards."""
-    state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    random.seed(20261)
-    np.random.seed(20262)  # noqa: NPY002
-    torch.manual_seed(20263)
-    yield
-    random.setstate(state[0])
-    np.random.set_state(state[1])  # noqa: NPY002
-    torch.set_rng_state(state[2])
-
-
-@pytest.mark.usefixtures("_own_seeds")
+@pytest.mark.usefixtures("own_seeds")
 def test_callers_seeds_do_not_matter(
     adata: AnnData, selected: AnnData, select: Callable[..., Any]
 ) -> None:
@@ -77,66 +64,40 @@ def test_callers_seeds_do_not_matter(
     np.testing.assert_array_equal(adata.obsm["X_yoto"], selected.obsm["X_yoto"])
 
 
-def _global_state() -> dict[str, Any]:
-    kind, keys, *position = np.random.get_state()  # noqa: NPY002
-    return {
-        "python generator": random.getstate(),
-        "numpy generator": (kind, keys.tolist(), position),
-        "torch generator": torch.get_rng_state().tolist(),
-        "scvi seed": scvi.settings.seed,
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "warn only": torch.is_deterministic_algorithms_warn_only_enabled(),
-        "cudnn": (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
-        "precision": torch.get_float32_matmul_precision(),
-        "threads": torch.get_num_threads(),
-        "gradients": torch.is_grad_enabled(),
-        "default dtype": torch.get_default_dtype(),
-        "SIGINT": signal.getsignal(signal.SIGINT),
-        "SIGTERM": signal.getsignal(signal.SIGTERM),
-        "environment": dict(os.environ),
-        "folder": os.getcwd(),  # noqa: PTH109
-        "log levels": {
-            name: logging.getLogger(name).level
-            for name in ("lightning.pytorch", "lightning.fabric", "scvi", "")
-        },
-        "warnings": list(warnings.filters),
-        "numpy errors": np.geterr(),
-    }
+@pytest.mark.usefixtures("own_seeds", "selected")  # what is imported by now is no trace
+def test_global_state_is_untouched(
+    adata: AnnData, select: Callable[..., Any], unchanged_state: Unchanged
+) -> None:
+    with unchanged_state():
+        select(adata, max_steps=2)
 
 
-@pytest.mark.usefixtures("_own_seeds", "selected")  # what is imported by now is no trace
-def test_global_state_is_untouched(adata: AnnData, select: Callable[..., Any]) -> None:
-    before = _global_state()
-    select(adata, max_steps=2)
-    after = _global_state()
-    assert {name for name in before if before[name] != after[name]} == set()
+@pytest.mark.usefixtures("own_seeds")
+def test_global_state_is_untouched_by_predictions(
+    adata: AnnData, model_dir: Path, unchanged_state: Unchanged
+) -> None:
+    with unchanged_state():
+        yt.tl.predict(adata, model_dir)
 
 
-@pytest.mark.usefixtures("_own_seeds")
-def test_global_state_is_untouched_by_predictions(adata: AnnData, model_dir: Path) -> None:
-    before = _global_state()
-    yt.tl.predict(adata, model_dir)
-    after = _global_state()
-    assert {name for name in before if before[name] != after[name]} == set()
-
-
-@pytest.mark.usefixtures("_own_seeds")
+@pytest.mark.usefixtures("own_seeds")
 def test_settings_of_the_caller_are_restored(
-    adata: AnnData, select: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    adata: AnnData,
+    select: Callable[..., Any],
+    unchanged_state: Unchanged,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def handler(*args: object) -> None: ...
 
     old = signal.signal(signal.SIGINT, handler)
     monkeypatch.setattr(scvi.settings, "_seed", 12)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    before = _global_state()
     try:
-        select(adata, max_steps=2)
-        after = _global_state()
+        with unchanged_state():
+            select(adata, max_steps=2)
     finally:
         signal.signal(signal.SIGINT, old)
         torch.use_deterministic_algorithms(False)
-    assert {name for name in before if before[name] != after[name]} == set()
 
 
 def test_settings_of_the_gpu_libraries_are_restored(
