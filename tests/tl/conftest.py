@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import scvi
 import torch
+from threadpoolctl import threadpool_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,6 +134,7 @@ def _global_state() -> dict[str, Any]:
         "precision": torch.get_float32_matmul_precision(),
         "threads": torch.get_num_threads(),
         "threads in a new thread": _in_a_new_thread(torch.get_num_threads),
+        "pools": {pool["filepath"]: pool["num_threads"] for pool in threadpool_info()},
         "gradients": torch.is_grad_enabled(),
         "default dtype": torch.get_default_dtype(),
         "SIGINT": signal.getsignal(signal.SIGINT),

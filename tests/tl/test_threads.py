@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from threadpoolctl import threadpool_limits
 
 import yoto_sc as yt
 
@@ -90,10 +91,11 @@ def test_together_as_one_after_the_other(
 
 @pytest.fixture
 def _two_threads() -> Iterator[None]:
-    """As torch has them by default where there are two cores."""
+    """As where there are two cores and nothing is set in the environment."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    yield
+    with threadpool_limits(2):
+        yield
     torch.set_num_threads(before)
 
 
