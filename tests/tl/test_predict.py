@@ -301,6 +301,84 @@ def test_counts_are_no_normalised_expression(tmp_path):
         yt.tl.predict(counts, tmp_path / "model")
 
 
+# --- layers ---
+
+
+def in_layer(adata: AnnData) -> AnnData:
+    """Move the counts to a layer; the genes of X, counts too, have their names exchanged."""
+    adata.layers["counts"] = adata.X
+    adata.X = adata.X[:, ::-1].copy()
+    return adata
+
+
+@pytest.fixture(scope="module")
+def layered(
+    make_adata: Callable[..., AnnData], select: Callable[..., Any], tmp_path_factory: Any
+) -> tuple[AnnData, Path]:
+    """Data after a selection on their layer, and its model; not to be changed."""
+    adata, path = in_layer(make_adata()), tmp_path_factory.mktemp("layered") / "model"
+    select(adata, layer="counts", model_dir=path)
+    return adata, path
+
+
+def test_the_layer_of_the_selection_is_read(
+    adata: AnnData, layered: tuple[AnnData, Path], assert_same_predictions: AssertSame
+) -> None:
+    selected, path = layered
+    yt.tl.predict(in_layer(adata), path)
+    assert_same_predictions(adata, selected)
+    loaded = yt.model.YOTO.load(path, accelerator="cpu")
+    table = loaded.predict(adata)
+    for task in table:
+        assert list(table[task]) == list(selected.obs[f"yoto_{task}"])
+    proba = loaded.predict_proba(adata)["task_0"].max(axis=1)
+    np.testing.assert_array_equal(proba, selected.obs["yoto_task_0_confidence"])
+    latent = loaded.get_latent_representation(adata)
+    np.testing.assert_array_equal(latent, selected.obsm["X_yoto"])
+
+
+def test_the_layer_of_a_model_in_memory_is_read(
+    make_adata: Callable[..., AnnData], train: Callable[..., Any], quick_arguments: dict[str, Any]
+) -> None:
+    setup = {key: quick_arguments[key] for key in ("categorical_keys", "continuous_keys")}
+    model = train(in_layer(make_adata()), setup={**setup, "layer": "counts"})
+    adata = in_layer(make_adata())
+    pd.testing.assert_frame_equal(model.predict(adata), model.predict())
+    yt.tl.predict(adata, model)
+    np.testing.assert_array_equal(adata.obsm["X_yoto"], model.get_latent_representation())
+
+
+def test_a_layer_that_is_named_is_read_instead(
+    adata: AnnData, layered: tuple[AnnData, Path], assert_same_predictions: AssertSame
+) -> None:
+    _, path = layered
+    other = AnnData(in_layer(adata).X.copy(), obs=adata.obs.copy(), var=adata.var.copy())
+    adata.layers["other"] = adata.X
+    adata.X = None
+    yt.tl.predict(adata, path, layer="other")
+    yt.tl.predict(other, path)
+    assert_same_predictions(adata, other)
+
+
+def test_x_is_read_where_the_layer_is_missing_and_the_log_says_so(
+    adata: AnnData,
+    layered: tuple[AnnData, Path],
+    assert_same_predictions: AssertSame,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A panel that was measured comes with its counts in X."""
+    selected, path = layered
+    measured = yt.Panel.from_adata(selected).subset(adata)
+    with caplog.at_level("INFO"):
+        yt.tl.predict(measured, path)
+    assert_same_predictions(measured, selected)
+    assert "counts" in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        yt.tl.predict(in_layer(adata), path)
+    assert "counts" not in caplog.text
+
+
 # --- genes that are not measured ---
 
 

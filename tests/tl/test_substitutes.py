@@ -225,6 +225,17 @@ def test_reads_the_layer_that_the_selection_read() -> None:
     assert yt.tl.substitutes(adata, genes="A", n=1)["substitute"].iloc[0] == "A_twin"
 
 
+def test_a_saved_model_reads_the_layer_of_its_selection(
+    adata: AnnData, select: Callable[..., Any], tmp_path: Path
+) -> None:
+    adata.layers["counts"] = adata.X
+    adata.X = adata.X[:, ::-1].copy()
+    select(adata, layer="counts", model_dir=tmp_path / "model")
+    by_key = yt.tl.substitutes(adata, genes=yt.Panel.from_adata(adata).genes[0])
+    by_model = yt.tl.substitutes(adata, tmp_path / "model", genes=by_key["gene"][0])
+    pd.testing.assert_frame_equal(by_model, by_key)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "match"),
     [
