@@ -10,9 +10,11 @@ import pytest
 from lightning.pytorch.callbacks import Callback
 
 import yoto_sc as yt
+from yoto_sc.nn import Encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from anndata import AnnData
 
@@ -125,3 +127,90 @@ def test_exit_passes(adata: AnnData, select: Callable[..., Any]) -> None:
     with pytest.raises(SystemExit) as caught:
         select(adata, train_kwargs={"callbacks": [Stop(leave)]})
     assert caught.value.code == 3
+
+
+class Passes:
+    """Counts the passes through the network, and raises an error in one of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.n = 0
+        self.fatal: int | None = None
+        self.error: type[BaseException] = KeyboardInterrupt
+        real = Encoder.forward
+
+        def forward(*args: Any) -> Any:
+            self.n += 1
+            if self.n == self.fatal:
+                raise self.error
+            return real(*args)
+
+        monkeypatch.setattr(Encoder, "forward", forward)
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> Passes:
+    return Passes(monkeypatch)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize("train_kwargs", [{}, {"refit": False}], ids=["refit", "once"])
+def test_adata_is_unchanged_wherever_it_stops_after_the_training(
+    make_adata: Callable[..., AnnData],
+    selected: AnnData,
+    select: Callable[..., Any],
+    state_of: Callable[..., Any],
+    passes: Passes,
+    error: type[BaseException],
+    train_kwargs: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    """Fresh data have no result in part, and earlier results stay."""
+    arguments = {"max_steps": 2, "random_state": 1, "train_kwargs": train_kwargs}
+    select(make_adata(), **arguments)
+    n_passes = passes.n
+    passes.error = error
+    for last in range(3):
+        for adata in (make_adata(), selected):
+            before = state_of(adata)
+            passes.n, passes.fatal = 0, n_passes - last
+            with pytest.raises(error):
+                select(adata, model_dir=tmp_path / "model", **arguments)
+            assert state_of(adata) == before
+            assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_adata_is_unchanged_if_new_cells_are_not_predicted(
+    adata: AnnData,
+    model_dir: Path,
+    state_of: Callable[..., Any],
+    passes: Passes,
+    error: type[BaseException],
+) -> None:
+    before = state_of(adata)
+    passes.fatal, passes.error = 1, error
+    with pytest.raises(error):
+        yt.tl.predict(adata, model_dir)
+    assert state_of(adata) == before
+
+
+def test_adata_is_unchanged_if_the_last_run_of_many_stops(
+    make_adata: Callable[..., AnnData],
+    quick_arguments: dict[str, Any],
+    state_of: Callable[..., Any],
+    passes: Passes,
+) -> None:
+    names = ("accelerator", "model_kwargs", "group_key")
+    repeats = {
+        "n_runs": 2,
+        "categorical_keys": "task_0",
+        "progress_bar": False,
+        "select_kwargs": {"max_steps": 2, **{name: quick_arguments[name] for name in names}},
+    }
+    yt.tl.stability(make_adata(), 6, **repeats)
+    adata = make_adata()
+    before = state_of(adata)
+    passes.n, passes.fatal = 0, passes.n
+    with pytest.raises(KeyboardInterrupt):
+        yt.tl.stability(adata, 6, **repeats)
+    assert state_of(adata) == before
