@@ -217,6 +217,7 @@ def test_published_variant_in_one_call(adata: AnnData, select: Callable[..., Any
         lambda model: model.path,
         lambda model: model.metrics,
         lambda model: model.history,
+        lambda model: model.held_out,
         lambda model: model.selection,
         lambda model: model.predict(),
         lambda model: model.predict_proba(),
@@ -270,6 +271,40 @@ def test_save_and_load(adata: AnnData, model: Any, tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(
             getattr(loaded.selection, name), getattr(model.selection, name), check_exact=True
         )
+
+
+@pytest.mark.parametrize("format", ["safetensors", "scvi"])
+@pytest.mark.parametrize("validation_size", [0.3, 0])
+def test_held_out_predictions_survive_files(
+    adata: AnnData, train: Train, tmp_path: Path, format: str, validation_size: float
+) -> None:
+    """With names of cells, classes and numbers as they were, also where they look like others."""
+    adata.obs_names = [str(cell) for cell in range(adata.n_obs)]
+    adata.obs["integer"] = np.arange(adata.n_obs) % 3
+    adata.obs["boolean"] = np.arange(adata.n_obs) % 2 == 0
+    adata.obs["ordered"] = adata.obs["task_0"].cat.as_ordered()
+    keys = ["task_0", "integer", "boolean", "ordered"]
+    setup = {"categorical_keys": keys, "continuous_keys": ["score_0"]}
+    quick = {"max_steps": 2, "validation_size": validation_size}
+    model = train(adata, setup=setup, train_kwargs=quick)
+    names = adata.obs_names[model.validation_indices]
+    assert list(model.held_out.index) == list(names)
+    assert list(model.held_out) == [*keys, "score_0"]
+    model.save(tmp_path / "model", format=format)
+    # scvi-tools' own format is of no use without the data
+    arguments = {"adata": adata} if format == "scvi" else {}
+    loaded = yt.model.YOTO.load(tmp_path / "model", accelerator="cpu", format=format, **arguments)
+    pd.testing.assert_frame_equal(loaded.held_out, model.held_out, check_exact=True)
+    for key in keys:
+        categories = model.held_out[key].cat.categories
+        assert list(categories) == list(model.predict()[key].cat.categories)
+
+
+def test_held_out_predictions_are_those_of_the_selection(
+    selected: AnnData, model_dir: Path
+) -> None:
+    loaded = yt.model.YOTO.load(model_dir, accelerator="cpu")
+    pd.testing.assert_frame_equal(loaded.held_out, selected.uns["yoto"]["held_out"])
 
 
 def test_load_with_data(make_adata: Callable[..., AnnData], model: Any, tmp_path: Path) -> None:
