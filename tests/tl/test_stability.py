@@ -271,3 +271,38 @@ def test_foreign_results_are_not_overwritten(adata: AnnData, fake_select: list[A
     adata.var["yoto_frequency"] = 440.0
     with pytest.raises(ValueError, match=r"would overwrite adata\.var\['yoto_frequency'\]"):
         run(adata)
+
+
+def test_columns_that_select_kwargs_name_are_there_in_every_run(adata: AnnData) -> None:
+    """Neither the column of the types nor that of the groups is one of a task."""
+    adata.obs["organ"] = np.where(np.arange(adata.n_obs) % 3, "liver", "lung")
+    values = adata.X.toarray()
+    by_organ = np.array([values[adata.obs["organ"] == o].mean(axis=0) for o in ("liver", "lung")])
+    free = adata.copy()
+    run(free, n_runs=2)
+    most = by_organ[:, free.var["yoto_consensus"]].sum(axis=1).max() / 2
+    rules = {"max_crowding": most, "crowding_key": "organ", "group_key": "donor"}
+    run(adata, n_runs=2, select_kwargs={**QUICK, **rules})
+    record = adata.uns["yoto_stability"]
+    assert list(record["runs"]["error"]) == ["", ""]
+    consensus = adata.var["yoto_consensus"]
+    assert consensus.sum() == 6
+    assert by_organ[:, consensus].sum(axis=1).max() <= most
+    for name in record["panels"]:  # judged on the cells of the run, which are not all
+        genes = adata.var_names.isin(record["panels"].index[record["panels"][name]])
+        assert by_organ[:, genes].sum(axis=1).max() <= 1.2 * most
+    assert record["params"]["crowding_key"] == "organ"
+
+
+@pytest.mark.parametrize("name", ["organ", "donor"])
+def test_columns_of_one_kind_alone(adata: AnnData, fake_select: Any, name: str) -> None:
+    """Each run sees its cells of the column as it is."""
+    adata.obs["organ"] = pd.Categorical(np.where(np.arange(adata.n_obs) % 3, "liver", "lung"))
+    rules = {
+        "organ": {"max_crowding": 90.0, "crowding_key": "organ"},
+        "donor": {"group_key": name},
+    }
+    run(adata, select_kwargs={**QUICK, **rules[name]})
+    for call in fake_select:
+        expected = adata.obs.loc[call["obs"].index, name]
+        pd.testing.assert_series_equal(call["obs"][name], expected, check_categorical=False)
