@@ -106,7 +106,7 @@ SOURCES = {
 def missing_file(name: str) -> str | None:
     """Return why the data set cannot be read here, or `None`."""
     file = SOURCES[name].file
-    if file is None or (_directory() / file).exists():
+    if file is None or path_of(file).exists():
         return None
     return f"{file} is not in the directory that {DIRECTORY} names"
 
@@ -118,7 +118,7 @@ def load(name: str) -> ad.AnnData:
     elif name == "planted":
         adata = yt.datasets.planted()
     else:
-        adata = ad.read_h5ad(_directory() / SOURCES[name].file)
+        adata = ad.read_h5ad(path_of(SOURCES[name].file))
     columns = {c for q in SOURCES[name].questions for c in (*q.categorical, *q.continuous)}
     columns |= {SOURCES[name].group_key} - {None}
     return ad.AnnData(
@@ -140,5 +140,6 @@ def keep_classes(adata: ad.AnnData, keys: Sequence[str]) -> ad.AnnData:
     return kept
 
 
-def _directory() -> Path:
-    return Path(os.environ.get(DIRECTORY, "."))
+def path_of(file: str) -> Path:
+    """Return where an h5ad file of this name is to be."""
+    return Path(os.environ.get(DIRECTORY, ".")) / file
