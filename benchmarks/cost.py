@@ -168,7 +168,9 @@ def in_fresh_process(
 
 def compare(case: str, args: argparse.Namespace) -> None:
     """Run the versions in turn; print each run, the medians, the smallest, and their ratios."""
-    sources = {"new": args.source} | ({"old": args.against} if args.against else {})
+    sources = {"source": args.source}
+    if args.against:
+        sources = {"new": args.source, "old": args.against}
     results: dict[str, list[dict[str, float]]] = {name: [] for name in sources}
     print(f"{case}", *(f"{title:>14}" for title in MEASURES.values()))
     for _ in range(args.runs):
