@@ -10,19 +10,21 @@ import pytest
 from yoto_sc._checks import (
     as_list,
     check_adata,
+    check_amount,
     check_fraction,
     check_integer,
-    check_n_genes,
     check_new_directory,
+    check_no_repeats,
+    check_not_foreign,
     check_panel,
+    check_split_is_no_task,
     check_split_key,
-    check_task_keys,
     check_written_keys,
+    is_integer,
+    mask_of,
     missing_genes,
 )
 from yoto_sc._keys import Keys
-from yoto_sc._requirements import Requirements
-from yoto_sc._rules import GeneRules
 
 GENES = ["CD3D", "CD3E", "MS4A1", "MT-CO1", "MT-ND1", "RPS3", "RPL5", "mt-Co1", "A[1]"]
 
@@ -38,19 +40,6 @@ def make_adata(n_obs=3, n_vars=2):
 def make_obs(**columns):
     columns = columns or {"type": ["a", "b", "a"], "age": [1.0, 2.0, 3.0], "donor": list("xyx")}
     return pd.DataFrame(columns)
-
-
-def make_var(names=GENES, **columns):
-    return pd.DataFrame(columns, index=pd.Index(names))
-
-
-def make_rules(n_allowed=5, n_required=0, n_vars=8):
-    position = np.arange(n_vars)
-    return GeneRules(position < n_required, {"candidates": position < n_allowed})
-
-
-def allowed(**rules):
-    return set(np.array(GENES)[Requirements(**rules).gene_rules(make_var()).allowed])
 
 
 # --- check_adata ---
@@ -96,56 +85,6 @@ def test_adata_with_repeated_names(axis):
         check_adata(adata)
 
 
-# --- check_task_keys ---
-
-
-@pytest.mark.parametrize(
-    ("categorical", "continuous"), [(["type"], []), ([], ["age"]), (["type", "donor"], ["age"])]
-)
-def test_task_keys_that_will_do(categorical, continuous):
-    check_task_keys(make_obs(), categorical, continuous)
-
-
-def test_no_task():
-    with pytest.raises(ValueError, match=r"No task given.*\['type', 'age', 'donor'\]"):
-        check_task_keys(make_obs(), [], [])
-
-
-@pytest.mark.parametrize("argument", ["categorical_keys", "continuous_keys"])
-def test_absent_task(argument):
-    keys = {"categorical_keys": ["type"], "continuous_keys": ["age"]}
-    keys[argument] = ["typo"]
-    with pytest.raises(KeyError, match=rf"`{argument}` names 'typo'.*'donor'"):
-        check_task_keys(make_obs(), **keys)
-
-
-def test_key_of_both_kinds():
-    with pytest.raises(ValueError, match=r"\['age'\] are in both"):
-        check_task_keys(make_obs(), ["type", "age"], ["age"])
-
-
-@pytest.mark.parametrize("kind", [0, 1])
-def test_repeated_task(kind):
-    keys = [[], []]
-    keys[kind] = ["age", "age"]
-    with pytest.raises(ValueError, match=r"names 'age' more than once"):
-        check_task_keys(make_obs(), *keys)
-
-
-def test_task_that_names_two_columns():
-    obs = make_obs()
-    obs.columns = ["type", "type", "donor"]
-    with pytest.raises(ValueError, match=r"more than one column 'type'"):
-        check_task_keys(obs, ["type"], [])
-
-
-@pytest.mark.parametrize("key", [3, None, ("type",)])
-def test_tasks_that_are_no_names(key):
-    for keys in ([["type", key], []], [["type"], [key]]):
-        with pytest.raises(TypeError, match=r"names of obs columns \(strings\), not"):
-            check_task_keys(make_obs(), *keys)
-
-
 # --- check_split_key ---
 
 
@@ -180,153 +119,148 @@ def test_split_key_that_is_no_name(key):
         check_split_key(make_obs(), key)
 
 
-# --- check_written_keys ---
+# --- check_written_keys, check_not_foreign ---
 
 
 def test_written_keys_that_will_do():
-    check_written_keys(Keys(), ["type"], ["age"], "donor")
+    check_written_keys(Keys("k"), ["k_a", "k_a_confidence", "k_b"], ["a", "b", "donor", None])
+    check_written_keys(Keys("k"), [], [])
 
 
 @pytest.mark.parametrize(
-    ("categorical", "continuous", "split_key"),
+    ("written", "inputs"),
     [
-        (["a", "k_a"], [], None),  # the prediction for a would overwrite the label k_a
-        (["a"], ["k_a"], None),
-        (["a"], ["k_a_confidence"], None),
-        (["a"], ["a_confidence"], None),  # two results under one name
-        (["a"], [], "k_a"),
-        (["a"], [], "k_a_confidence"),
+        (["k_a", "k_a_confidence", "k_k_a"], ["a", "k_a"]),  # a label
+        (["k_a", "k_a_confidence"], ["a", "k_a_confidence"]),
+        (["k_a", "k_a_confidence", "k_a_confidence"], ["a", "a_confidence"]),  # another result
+        (["k_a"], ["a", "k_a"]),  # the groups
     ],
 )
-def test_results_that_would_overwrite(categorical, continuous, split_key):
+def test_results_that_would_overwrite(written, inputs):
     with pytest.raises(ValueError, match=r"k_a\w*'\] would overwrite.*key_added than 'k'"):
-        check_written_keys(Keys("k"), categorical, continuous, split_key)
+        check_written_keys(Keys("k"), written, inputs)
 
 
 @pytest.mark.parametrize("key", [None, 3, "", ["yoto"]])
 def test_key_added_that_is_no_name(key):
     with pytest.raises(TypeError, match="key_added must be a non-empty string"):
-        check_written_keys(Keys(key), ["type"], [])
+        check_written_keys(Keys(key), ["yoto_type"], [])
 
 
-# --- Requirements ---
+WRITTEN = ["k_type", "k_type_confidence"]
 
 
-def test_all_genes_are_allowed_by_default():
-    rules = Requirements().gene_rules(make_var())
-    assert rules.allowed.dtype == rules.required.dtype == bool
-    assert rules.allowed.all()
-    assert not rules.required.any()
+def store(adata, place):
+    """Store something under the name that a result of the key ``k`` would have."""
+    if place == "uns":
+        adata.uns["k"] = {"mine": 1}
+    elif place == "obsm":
+        adata.obsm["X_k"] = np.ones((adata.n_obs, 2))
+    elif place == "obs":
+        adata.obs["k_type"] = "mine"
+    else:
+        adata.var[f"k_{place}"] = 1.0
 
 
-def test_included_genes_are_required_and_allowed_even_if_no_candidates():
-    rules = Requirements(include=["RPS3"], candidates=["CD3D", "CD3E"]).gene_rules(make_var())
-    assert np.flatnonzero(rules.required).tolist() == [5]
-    assert np.flatnonzero(rules.allowed).tolist() == [0, 1, 5]
+def test_nothing_is_foreign_in_new_data():
+    adata = make_adata()
+    adata.obs["other_type"] = adata.var["other_rank"] = 1
+    check_not_foreign(adata, Keys("k"), WRITTEN, {"cost": "other_rank", "candidates": None})
 
 
-def test_excluded_names_and_patterns():
-    rest = set(GENES)
-    assert allowed(exclude=["CD3D"]) == rest - {"CD3D"}
-    assert allowed(exclude=["MT-*"]) == rest - {"MT-CO1", "MT-ND1"}  # as the case is written
-    assert allowed(exclude=["RP[SL]*"]) == rest - {"RPS3", "RPL5"}
-    assert allowed(exclude=["CD3?"]) == rest - {"CD3D", "CD3E"}
-    assert allowed(exclude=["XIST*"]) == rest  # a pattern may match nothing
-    assert allowed(exclude=["MS4A1", "MT-*"]) == rest - {"MS4A1", "MT-CO1", "MT-ND1"}
+@pytest.mark.parametrize("place", ["uns", "obsm", "obs", "selected", "rank", "score"])
+def test_what_no_selection_wrote_is_not_overwritten(place):
+    adata = make_adata()
+    store(adata, place)
+    with pytest.raises(ValueError, match=r"key_added='k' would overwrite adata\..*'(X_)?k"):
+        check_not_foreign(adata, Keys("k"), WRITTEN, {})
 
 
-def test_patterns_match_whole_names():
-    assert allowed(exclude=["CD3*", "T-*"]) == set(GENES) - {"CD3D", "CD3E"}
+@pytest.mark.parametrize("place", ["obsm", "obs", "selected", "rank", "score"])
+def test_what_a_selection_wrote_is_overwritten(place):
+    adata = make_adata()
+    store(adata, place)
+    adata.uns["k"] = {"params": {"yoto_sc_version": "1"}}
+    check_not_foreign(adata, Keys("k"), WRITTEN, {})
 
 
-def test_a_name_that_looks_like_a_pattern_is_a_name_if_it_exists():
-    assert allowed(exclude=["A[1]"]) == set(GENES) - {"A[1]"}
+@pytest.mark.parametrize("entry", [{}, {"params": {}}, {"params": None}, "mine", [1]])
+def test_an_entry_of_another_kind_is_foreign(entry):
+    adata = make_adata()
+    adata.uns["k"] = entry
+    with pytest.raises(ValueError, match=r"adata\.uns\['k'\]"):
+        check_not_foreign(adata, Keys("k"), WRITTEN, {})
 
 
-@pytest.mark.parametrize("kind", [list, tuple, set, np.array, pd.Index, iter])
-def test_candidates_may_be_any_collection(kind):
-    assert allowed(candidates=kind(["CD3D", "RPL5"])) == {"CD3D", "RPL5"}
+def test_all_that_is_foreign_is_named():
+    adata = make_adata()
+    for place in ("uns", "obsm", "obs", "rank"):
+        store(adata, place)
+    with pytest.raises(
+        ValueError,
+        match=r"adata\.uns\['k'\], adata\.obsm\['X_k'\], adata\.var\['k_rank'\], "
+        r"adata\.obs\['k_type'\]",
+    ):
+        check_not_foreign(adata, Keys("k"), WRITTEN, {})
 
 
-@pytest.mark.parametrize("dtype", ["bool", "boolean"])
-def test_candidates_may_be_a_column(dtype):
-    flags = pd.Series([i < 3 for i in range(len(GENES))], index=GENES, dtype=dtype)
-    rules = Requirements(candidates="highly_variable").gene_rules(make_var(highly_variable=flags))
-    assert np.flatnonzero(rules.allowed).tolist() == [0, 1, 2]
+def test_columns_that_are_read_are_not_overwritten():
+    adata = make_adata()
+    adata.uns["k"] = {"params": {"yoto_sc_version": "1"}}
+    with pytest.raises(ValueError, match=r"cost='k_score' would be overwritten.*than 'k'"):
+        check_not_foreign(adata, Keys("k"), WRITTEN, {"preference": "w", "cost": "k_score"})
 
 
-def test_a_missing_flag_is_no_candidate():
-    flags = pd.Series([True, None, *[False] * (len(GENES) - 2)], index=GENES, dtype="boolean")
-    rules = Requirements(candidates="hv").gene_rules(make_var(hv=flags))
-    assert np.flatnonzero(rules.allowed).tolist() == [0]
+# --- check_split_is_no_task, check_no_repeats ---
 
 
-def test_absent_candidates_column():
-    with pytest.raises(KeyError, match=r"candidates='hv' is not a column.*\['highly_variable'\]"):
-        Requirements(candidates="hv").gene_rules(make_var(highly_variable=True))
+def test_groups_that_are_no_task():
+    check_split_is_no_task(None, ["type"])
+    check_split_is_no_task("donor", ["type", "age"])
+    with pytest.raises(ValueError, match=r"split_key='type' is also a task"):
+        check_split_is_no_task("type", ["age", "type"])
 
 
-@pytest.mark.parametrize("values", [1, 0.5, "yes"])
-def test_candidates_column_that_is_not_boolean(values):
-    with pytest.raises(TypeError, match=r"'hv' must be boolean"):
-        Requirements(candidates="hv").gene_rules(make_var(hv=values))
+def test_arguments_may_not_be_repeated():
+    check_no_repeats("model_kwargs", None, ["n_genes"])
+    check_no_repeats("model_kwargs", {"n_hidden": 3}, ["n_genes"])
+    with pytest.raises(TypeError, match=r"\['include', 'n_genes'\].*not in `model_kwargs`"):
+        check_no_repeats("model_kwargs", {"n_genes": 3, "include": []}, ["n_genes", "include"])
 
 
-@pytest.mark.parametrize("argument", ["include", "exclude", "candidates"])
-def test_unknown_genes_are_named_with_the_closest_ones(argument):
-    with pytest.raises(KeyError, match=rf"`{argument}` names \['CD3F'\].*Did you mean CD3[DE]"):
-        Requirements(**{argument: ["MS4A1", "CD3F"]}).gene_rules(make_var())
+# --- numbers ---
 
 
-@pytest.mark.parametrize("argument", ["include", "exclude", "candidates"])
-@pytest.mark.parametrize("gene", [3, None, 1.5])
-def test_genes_that_are_no_strings(argument, gene):
-    with pytest.raises(TypeError, match=rf"`{argument}` must hold var names"):
-        Requirements(**{argument: ["CD3D", gene]}).gene_rules(make_var())
+@pytest.mark.parametrize("value", [0, -3, np.int8(1), np.uint64(5), 2**70])
+def test_whole_numbers(value):
+    assert is_integer(value)
 
 
-@pytest.mark.parametrize("exclude", [["MT-CO1"], ["MT-*"], ["*"]])
-def test_include_against_exclude(exclude):
-    with pytest.raises(ValueError, match=r"\['MT-CO1'\] are both in"):
-        Requirements(include=["MT-CO1"], exclude=exclude).gene_rules(make_var())
+@pytest.mark.parametrize("value", [True, np.bool_(False), 1.0, np.float64(2), "1", None, [1]])
+def test_what_is_no_whole_number(value):
+    assert not is_integer(value)
+
+
+@pytest.mark.parametrize("value", [0, 3, 0.5, np.float32(2), np.int64(7)])
+def test_amounts_that_will_do(value):
+    check_amount(value, "x")
 
 
 @pytest.mark.parametrize(
-    "rules",
-    [{"exclude": ["*"]}, {"candidates": []}, {"candidates": ["CD3D"], "exclude": ["CD3D"]}],
-)
-def test_no_gene_left(rules):
-    with pytest.raises(ValueError, match="leave no gene"):
-        Requirements(**rules).gene_rules(make_var())
-
-
-# --- check_n_genes, check_integer ---
-
-
-@pytest.mark.parametrize("n_genes", [1, 5, np.int64(5), np.uint8(2), "auto"])
-def test_n_genes_that_will_do(n_genes):
-    check_n_genes(n_genes, make_rules(n_allowed=5, n_required=1))
-
-
-@pytest.mark.parametrize(
-    ("n_genes", "message"),
+    ("value", "error", "match"),
     [
-        (0, "at least 1, not 0"),
-        (-3, "at least 1, not -3"),
-        (1, "smaller than the 2 genes in `include`"),
-        (6, r"together: n_genes=6, candidates\. .* At most 5 genes"),
-        (9, "n_genes=9 exceeds the 8 genes that there are"),
+        (-1, ValueError, "x must be finite and at least 0, not -1"),
+        (np.inf, ValueError, "x must be finite"),
+        (np.nan, ValueError, "x must be finite"),
+        ("3", TypeError, "x must be a number, not '3'"),
+        (True, TypeError, "x must be a number"),
+        (np.bool_(True), TypeError, "x must be a number"),
+        (None, TypeError, "x must be a number"),
     ],
 )
-def test_n_genes_out_of_range(n_genes, message):
-    with pytest.raises(ValueError, match=message):
-        check_n_genes(n_genes, make_rules(n_allowed=5, n_required=2))
-
-
-@pytest.mark.parametrize("n_genes", [2.0, "5", "all", True, None, np.bool_(True), np.float64(3)])
-def test_n_genes_of_another_type(n_genes):
-    with pytest.raises(TypeError, match=r'must be an integer or "auto"'):
-        check_n_genes(n_genes, make_rules())
+def test_amounts_that_will_not_do(value, error, match):
+    with pytest.raises(error, match=match):
+        check_amount(value, "x")
 
 
 def test_check_integer():
@@ -424,3 +358,24 @@ def test_panels_that_are_no_panels(genes, error, match):
     check_panel(names, ["LYZ", "CD3D"], "genes")
     with pytest.raises(error, match=match):
         check_panel(names, genes, "genes")
+
+
+def test_masks_of_genes():
+    names = pd.Index(GENES)
+    mask = mask_of(names, ["RPL5", "CD3D"], "x")
+    assert mask.dtype == bool
+    assert np.flatnonzero(mask).tolist() == [0, 6]
+    assert not mask_of(names, [], "x").any()
+
+
+@pytest.mark.parametrize(
+    ("genes", "error", "match"),
+    [
+        (["CD3D", 3], TypeError, r"`x` must hold var names \(strings\), not 3"),
+        (["CD3F", "MS4A1"], KeyError, r"`x` names \['CD3F'\], which is not in.*mean CD3[DE]"),
+        (["qq", "ww"], KeyError, r"`x` names \['qq', 'ww'\], which are not in adata.var_names\."),
+    ],
+)
+def test_masks_of_what_are_no_genes(genes, error, match):
+    with pytest.raises(error, match=match):
+        mask_of(pd.Index(GENES), genes, "x")

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from yoto_sc import _keys
 from yoto_sc._keys import DEFAULT_KEY, Keys
 
 
@@ -23,21 +24,22 @@ def test_default_names_are_the_documented_ones():
 def test_every_name_changes_with_the_key():
     ours, theirs = (
         {k.uns, k.latent, k.selected, k.rank, k.score, k.frequency, k.consensus, k.stability}
-        | set(k.obs(["a"], ["b"]))
+        | {k.prediction("a"), k.confidence("a"), k.prediction("b")}
         for k in (Keys("ours"), Keys("theirs"))
     )
     assert len(ours) == len(theirs) == 11
     assert not ours & theirs
 
 
-def test_obs_lists_all_columns_in_order():
-    assert Keys("k").obs(["a", "b"], ["c"]) == [
-        "k_a",
-        "k_a_confidence",
-        "k_b",
-        "k_b_confidence",
-    ] + ["k_c"]
-    assert Keys("k").obs([], []) == []
+def test_tables_have_the_documented_names():
+    names = [
+        *(_keys.PARAMS, _keys.TASKS, _keys.HISTORY, _keys.METRICS, _keys.PATH, _keys.CONFUSION),
+        *(_keys.ATTRIBUTION, _keys.WITHOUT, _keys.HELD_OUT, _keys.GROUP_HELD_OUT),
+    ]
+    assert names == [
+        *("params", "tasks", "history", "metrics", "path", "confusion"),
+        *("attribution", "without", "held_out", "group_held_out"),
+    ]
 
 
 def test_keys_are_frozen_and_compare_by_value():

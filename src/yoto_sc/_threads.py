@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,7 @@ class _Process:
             if self._n_users == 0:
                 torch = sys.modules.get("torch")
                 self._torch_threads = None if torch is None else torch.get_num_threads()
+                _free_openblas()
                 self._blas = controller.limit(limits=1, user_api="blas")
             self._n_users += 1
             return self._torch_threads
@@ -39,7 +40,16 @@ class _Process:
         with self._lock:
             self._n_users -= 1
             if self._n_users == 0:
+                _free_openblas()
                 self._blas.restore_original_limits()
+                _free_openblas()
+
+
+def _free_openblas() -> None:
+    """Let this thread set the limit: threadpoolctl leaves it to the first one that ever did."""
+    clear = getattr(OpenBLASController, "clear_controlling_thread", None)  # 3.6 has none
+    if clear is not None:
+        clear(force=True)
 
 
 _process = _Process()

@@ -13,7 +13,7 @@ import torch
 from scvi.data import AnnDataManager
 from scvi.data.fields import LayerField
 
-from yoto_sc._tasks import Task
+from yoto_sc.data import Categorical, Continuous, task_from_dict
 from yoto_sc.model._fields import TaskField, registered_tasks, task_key
 
 LABELS = ["b", None, "a", "Unknown", "b", "a"]
@@ -52,7 +52,7 @@ def test_register_encodes_and_keeps_the_column():
     adata = make_adata(type=LABELS)
     before = adata.obs["type"].copy()
     state = make_field().register_field(adata)
-    assert Task.from_dict(state["task"]) == Task("type", "categorical", ("a", "b"))
+    assert task_from_dict(state["task"]) == Categorical("type", ("a", "b"))
     codes = adata.obs["_scvi_task_0"]
     assert codes.dtype == np.int64
     assert codes.tolist() == [1, -1, 0, -1, 1, 0]
@@ -62,7 +62,7 @@ def test_register_encodes_and_keeps_the_column():
 def test_register_numbers():
     adata = make_adata(age=[1.0, np.nan, 3.0])
     state = make_field("continuous", "age").register_field(adata)
-    assert Task.from_dict(state["task"]) == Task("age", "continuous")
+    assert task_from_dict(state["task"]) == Continuous("age")
     np.testing.assert_array_equal(adata.obs["_scvi_task_0"], np.float32([1, np.nan, 3]))
     assert adata.obs["_scvi_task_0"].dtype == np.float32
 

@@ -10,7 +10,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 from torch.nn import functional as F
 
-from yoto_sc.nn import CategoricalHead, ContinuousHead, Encoder
+from yoto_sc.nn import HEADS, CrossEntropyHead, Encoder, SquaredErrorHead
 
 N_OBS, N_GENES, N_HIDDEN, N_MEMBERS = 11, 9, 6, 3
 
@@ -33,8 +33,8 @@ def make_encoder(n_genes=N_GENES, n_hidden=N_HIDDEN, n_members=N_MEMBERS, seed=0
 
 def make_head(kind="categorical", n_outputs=4, seed=1, **kwargs):
     if kind == "continuous":
-        return randomize(ContinuousHead(N_GENES, N_HIDDEN, N_MEMBERS), seed)
-    return randomize(CategoricalHead(N_GENES, N_HIDDEN, N_MEMBERS, n_outputs, **kwargs), seed)
+        return randomize(SquaredErrorHead(N_GENES, N_HIDDEN, N_MEMBERS), seed)
+    return randomize(CrossEntropyHead(N_GENES, N_HIDDEN, N_MEMBERS, n_outputs, **kwargs), seed)
 
 
 def make_values(n_obs=N_OBS, n_genes=N_GENES, seed=2):
@@ -211,8 +211,54 @@ def test_initial_weights_keep_the_variance_whatever_the_number_of_genes():
         assert float(encoder.weight.detach().var()) == pytest.approx(1 / n_genes, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda generator: Encoder(N_GENES, N_HIDDEN, N_MEMBERS, generator),
+        lambda generator: CrossEntropyHead(N_GENES, N_HIDDEN, N_MEMBERS, 4, generator=generator),
+        lambda generator: SquaredErrorHead(N_GENES, N_HIDDEN, N_MEMBERS, generator=generator),
+    ],
+    ids=["encoder", "cross entropy", "squared error"],
+)
+def test_weights_come_from_the_generator(make):
+    before = torch.random.get_rng_state()
+    one, same, other = (make(torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
+    assert torch.equal(torch.random.get_rng_state(), before)  # torch's own is left alone
+    assert torch.equal(one.weight, same.weight)
+    assert not torch.equal(one.weight, other.weight)
+    torch.manual_seed(3)
+    assert torch.equal(make(None).weight, one.weight)
+    torch.random.set_rng_state(before)
+
+
+def test_weights_are_drawn_anew_from_the_generator():
+    encoder, same = (Encoder(N_GENES, N_HIDDEN, N_MEMBERS) for _ in range(2))
+    before = torch.random.get_rng_state()
+    for one in (encoder, same):
+        one.reset_weight(torch.Generator().manual_seed(5))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(encoder.weight, same.weight)
+
+
+def test_heads_of_all_names_are_made_alike():
+    """The model makes a head by the name that a kind of task gives, whatever it is."""
+    for head_type in HEADS.values():
+        head = head_type(N_GENES, N_HIDDEN, N_MEMBERS, 1, class_weight_power=0.5, generator=None)
+        assert head(None, torch.ones(N_MEMBERS, 2, N_GENES)).shape == (N_MEMBERS, 2, 1)
+
+
+@pytest.mark.parametrize("kind", ["categorical", "continuous"])
+def test_reset_forgets_the_linear_part_alone(kind):
+    head = make_head(kind)
+    weight = head.weight.detach().clone()
+    head.reset_linear()
+    assert torch.equal(head.weight, weight)
+    assert not head.skip.any()
+    assert not head.bias.any()
+
+
 def test_skip_starts_at_zero():
-    head = CategoricalHead(N_GENES, N_HIDDEN, N_MEMBERS, 4)
+    head = CrossEntropyHead(N_GENES, N_HIDDEN, N_MEMBERS, 4)
     hidden = torch.randn(N_MEMBERS, N_OBS, N_HIDDEN)
     one, other = (head(hidden, torch.randn(N_MEMBERS, N_OBS, N_GENES)) for _ in range(2))
     assert torch.equal(one, other)
@@ -284,7 +330,7 @@ def test_the_best_constant_guess_costs_1(power):
 @pytest.mark.parametrize("power", [-0.1, 1.1, float("nan")])
 def test_class_weight_power_out_of_range(power):
     with pytest.raises(ValueError, match="class_weight_power must be from 0 to 1"):
-        CategoricalHead(N_GENES, N_HIDDEN, N_MEMBERS, 4, power)
+        CrossEntropyHead(N_GENES, N_HIDDEN, N_MEMBERS, 4, class_weight_power=power)
 
 
 def test_probabilities_are_averaged_over_members():
@@ -293,6 +339,39 @@ def test_probabilities_are_averaged_over_members():
     expected = torch.stack([F.softmax(member, 1) for member in outputs]).mean(0)
     torch.testing.assert_close(got, expected)
     torch.testing.assert_close(got.sum(1), torch.ones(N_OBS))
+
+
+def test_calibrated_probabilities_are_raised_to_a_power():
+    head, outputs = make_head(), make_outputs()
+    head.temperature.copy_(torch.linspace(0.5, 4, N_GENES))
+    proba = head.predict(outputs)
+    for n_genes in range(1, N_GENES + 1):
+        powers = proba ** (1 / head.temperature[n_genes - 1])
+        got = head.calibrated(proba, n_genes)
+        torch.testing.assert_close(got, powers / powers.sum(1, keepdim=True))
+        assert got.argmax(1).tolist() == proba.argmax(1).tolist()
+
+
+def test_temperatures_start_at_1():
+    head, outputs = make_head(), make_outputs()
+    assert head.temperature.shape == (N_GENES,)
+    proba = head.predict(outputs)
+    torch.testing.assert_close(head.calibrated(proba, 3), proba)
+
+
+def test_impossible_classes_can_be_calibrated():
+    head = make_head()
+    proba = torch.tensor([[1.0, 0, 0, 0]])
+    got = head.calibrated(proba, 2)
+    assert got.isfinite().all()
+    torch.testing.assert_close(got, proba)
+
+
+def test_numbers_are_not_calibrated():
+    head = make_head("continuous")
+    assert head.temperature is None
+    prediction = torch.linspace(0, 1, 5)
+    assert torch.equal(head.calibrated(prediction, 2), prediction)
 
 
 def test_impossible_class_has_a_finite_loss():

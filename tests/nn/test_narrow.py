@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from yoto_sc.nn import CategoricalHead, ContinuousHead, Encoder, Selector, narrow
+from yoto_sc.nn import CrossEntropyHead, Encoder, Selector, SquaredErrorHead, narrow
 
 N_GENES, N_OBS, N_MEMBERS = 10, 14, 2
 KEPT = torch.tensor([7, 2, 4, 0])  # a new order, too
@@ -28,7 +28,7 @@ class Network(nn.Module):
         self.selector = Selector(n_genes)
         self.encoder = Encoder(n_genes, 5, N_MEMBERS)
         self.heads = nn.ModuleList(
-            [CategoricalHead(n_genes, 5, N_MEMBERS, 3), ContinuousHead(n_genes, 5, N_MEMBERS)]
+            [CrossEntropyHead(n_genes, 5, N_MEMBERS, 3), SquaredErrorHead(n_genes, 5, N_MEMBERS)]
         )
 
     def forward(self, values, mask):

@@ -86,6 +86,20 @@ def test_all_genes_and_only_required_ones(relaxation):
     assert selector(2, 0.5).tolist() == [0, 1, 0, 1]
 
 
+def test_noise_comes_from_the_generator_that_is_given():
+    selector = make_selector()
+    before = torch.random.get_rng_state()
+    draws = []
+    for seed in (1, 1, 2):
+        generator = torch.Generator().manual_seed(seed)
+        draws.append([tuple(selector(4, 0.5, 2.0, generator).tolist()) for _ in range(10)])
+    assert draws[0] == draws[1] != draws[2]
+    assert torch.equal(torch.random.get_rng_state(), before)  # torch's own is left alone
+    state = generator.get_state()
+    selector(4, 0.5, 0.0, generator)
+    assert torch.equal(generator.get_state(), state)  # no noise, no draw
+
+
 def test_noise_comes_from_torchs_generator():
     selector = make_selector()
     draws = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from yoto_sc.select import confusion_without
+from yoto_sc.select import Classes, Numbers, confusion_without
 
 RIDGE, POWER = 0.1, 0.5
 
@@ -49,7 +49,9 @@ def anew(values, codes, genes):
 
 
 def test_equals_leaving_out_and_computing_anew(values, codes):
-    complete, without = confusion_without(values, codes, ridge=RIDGE, class_weight_power=POWER)
+    complete, without = confusion_without(
+        values, Classes(codes), ridge=RIDGE, class_weight_power=POWER
+    )
     genes = list(range(5))
     np.testing.assert_allclose(complete, anew(values, codes, genes), rtol=1e-4)
     for gene in genes:
@@ -60,7 +62,7 @@ def test_equals_leaving_out_and_computing_anew(values, codes):
 def test_a_number_is_the_unexplained_share(values):
     rng = np.random.default_rng(2)
     target = values @ np.array([1.0, 0, 0.5, 0, 0]) + rng.normal(size=len(values))
-    complete, without = confusion_without(values, np.append(target, np.nan)[:-1], ridge=1e-6)
+    complete, without = confusion_without(values, Numbers(target), ridge=1e-6)
 
     def unexplained(genes):
         x = np.column_stack([np.ones(len(values)), values[:, genes]])
@@ -74,11 +76,33 @@ def test_a_number_is_the_unexplained_share(values):
 
 
 def test_one_class_is_told_from_nothing(values):
-    complete, without = confusion_without(values, np.zeros(300, dtype=int))
+    complete, without = confusion_without(values, Classes(np.zeros(300, dtype=int)))
     assert complete.tolist() == [1.0]
     assert (without == 1).all()
 
 
 def test_one_gene_leaves_nothing(values, codes):
-    _, without = confusion_without(values[:, :1], codes)
+    _, without = confusion_without(values[:, :1], Classes(codes))
     np.testing.assert_allclose(without, 1)
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_cells_without_a_label_do_not_count(values, codes, kind):
+    labels, make = (codes, Classes) if kind == "classes" else (values @ np.arange(5.0), Numbers)
+    labels[::3] = -1 if kind == "classes" else np.nan
+    seen = make(labels).seen
+    strange = np.where(seen[:, None], values, np.float32(99))
+    for got, expected in zip(
+        confusion_without(strange, make(labels)),
+        confusion_without(values[seen], make(labels[seen])),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_a_number_has_two_points_of_equal_values(values):
+    complete, without = confusion_without(values, Numbers(values[:, 0].astype(float)))
+    assert complete.shape == (2,)
+    assert without.shape == (2, 5)
+    np.testing.assert_allclose(complete[0], complete[1])
+    np.testing.assert_allclose(without[0], without[1])

@@ -10,14 +10,21 @@ import pytest
 from scipy.stats import ttest_ind
 from sklearn.linear_model import LinearRegression
 
-from yoto_sc.select import stepwise_order
+from yoto_sc import select
+from yoto_sc.select import Classes, Numbers
 
 DEFAULTS = {
     name: parameter.default
-    for name, parameter in inspect.signature(stepwise_order).parameters.items()
+    for name, parameter in inspect.signature(select.stepwise_order).parameters.items()
 }
 CLASSICAL = {"ridge": 1e-6, "class_weight_power": 0.0}
 """Options under which the criterion is the one of the textbooks."""
+
+
+def stepwise_order(values, labels, n_steps, **options):
+    """Order genes for integer codes and floats, each a target of its own kind."""
+    targets = [Numbers(task) if task.dtype.kind == "f" else Classes(task) for task in labels]
+    return select.stepwise_order(values, targets, n_steps, **options)
 
 
 def make_values(n_obs=300, n_vars=8, seed=0):
@@ -289,3 +296,29 @@ def test_inputs_are_not_changed():
     stepwise_order(values, labels, 4)
     for array, copy in zip([values, *labels], copies, strict=True):
         np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("factor", [0.0, 1e-3, 1e3])
+def test_weights_are_factors_of_the_gains(factor):
+    values = make_values()
+    labels = [make_codes(values)]
+    first = stepwise_order(values, labels, 1)[0]
+    weights = np.ones(8)
+    np.testing.assert_array_equal(
+        stepwise_order(values, labels, 5, weights=weights), stepwise_order(values, labels, 5)
+    )
+    weights[first] = factor
+    order = stepwise_order(values, labels, 8, weights=weights)
+    assert (order[0] == first) == (factor > 1)
+    assert sorted(order) == list(range(8))
+    if factor == 0:
+        assert order[-1] == first
+
+
+def test_required_genes_come_first_whatever_they_weigh():
+    values = make_values()
+    required = np.arange(8) == 6
+    order = stepwise_order(
+        values, [make_codes(values)], 3, required=required, weights=np.where(required, 0.0, 9.0)
+    )
+    assert order[0] == 6

@@ -275,8 +275,6 @@ BAD: dict[str, Bad] = {
             ("n_hidden", 1.5, TypeError),
             ("n_members", 0, ValueError),
             ("n_members", "two", TypeError),
-            ("n_candidates", 0, ValueError),
-            ("n_candidates", 1.5, TypeError),
             ("class_weight_power", np.nan, ValueError),
             ("relaxation", "soft", ValueError),
         )

@@ -118,7 +118,7 @@ def test_met_exactly_or_refused_by_name(
                 group_key=None,
                 accelerator="cpu",
                 progress_bar=False,
-                model_kwargs={"n_hidden": 4, "n_members": 1, "n_candidates": 12},
+                model_kwargs={"n_hidden": 4, "n_members": 1},
             )
         except ValueError as error:
             refusal = str(error)

@@ -195,7 +195,7 @@ def test_contract_or_one_error(
                 accelerator="cpu",
                 group_key=None,
                 progress_bar=False,
-                model_kwargs={"n_hidden": 4, "n_members": n_members, "n_candidates": 12},
+                model_kwargs={"n_hidden": 4, "n_members": n_members},
                 **arguments,
             )
         except (ValueError, KeyError, TypeError) as error:

@@ -8,45 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
-from scipy.stats import kstest
 
 import yoto_sc as yt
-from yoto_sc.model._data import _thin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-def test_cells_keep_a_log_uniform_share_of_their_counts() -> None:
-    """With counts so large that the binomial draw says what its probability was."""
-    values = np.full((4, 500, 3), np.log1p(50_000), dtype=np.float32)
-    _thin(values, np.random.default_rng(0))
-    shares = np.expm1(values.astype(np.float64)) / 50_000
-    np.testing.assert_allclose(shares[..., 0], shares[..., 1], atol=0.02)  # one share a cell
-    exponents = np.log(shares[..., 0].ravel())
-    assert kstest(exponents, "uniform", args=(np.log(0.1), -np.log(0.1))).pvalue > 0.01
-
-
-def test_mean_and_variance_are_binomial() -> None:
-    values = np.full((1, 20_000, 1), np.log1p(8), dtype=np.float32)
-    _thin(values, np.random.default_rng(1))
-    counts = np.expm1(values.astype(np.float64)).ravel()
-    np.testing.assert_allclose(counts, counts.round(), atol=1e-5)
-    width = -np.log(0.1)
-    mean, square = 0.9 / width, (1 - 0.01) / (2 * width)  # of the share
-    assert counts.mean() == pytest.approx(8 * mean, rel=0.03)
-    variance = 8 * (mean - square) + 64 * (square - mean**2)
-    assert counts.var() == pytest.approx(variance, rel=0.05)
-
-
-def test_zeros_stay_and_nothing_grows() -> None:
-    rng = np.random.default_rng(2)
-    before = np.log1p(rng.poisson(1.0, (2, 50, 20))).astype(np.float32)
-    after = before.copy()
-    _thin(after, rng)
-    assert (after <= before + 1e-6).all()
-    assert (after[before == 0] == 0).all()
-    assert (after < before - 1e-3).any()
 
 
 def test_helps_on_sparse_cells() -> None:

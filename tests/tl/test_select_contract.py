@@ -161,10 +161,15 @@ def test_ranks_are_na_for_genes_that_are_no_candidates(adata: AnnData, select: S
 
 
 def test_screened_out_genes_are_ranked_behind_the_candidates(
-    adata: AnnData, select: Select, state_of: StateOf, assert_contract: Callable[..., None]
+    adata: AnnData,
+    select: Select,
+    state_of: StateOf,
+    assert_contract: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("yoto_sc.train._start._N_CANDIDATES", 12)
     before = state_of(adata)
-    select(adata, max_steps=4, model_kwargs={"n_candidates": 12})
+    select(adata, max_steps=4)
     assert_contract(before, adata, 6, **TASKS)
 
 

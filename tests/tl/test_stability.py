@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anndata
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 import yoto_sc as yt
-from yoto_sc.tl import _stability
+from yoto_sc.tl._training import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,34 +42,54 @@ def calls() -> list[dict[str, Any]]:
 def repeated(make_adata: Callable[..., AnnData], calls: list[dict[str, Any]]) -> AnnData:
     """Three real runs, watched."""
     adata = make_adata()
-    real = _stability.select
+    real = Request.train
 
-    def watched(sample: AnnData, n_genes: int, **kwargs: Any) -> None:
-        real(sample, n_genes, **kwargs)
-        selected = sample.var[f"{kwargs['key_added']}_selected"].to_numpy()
-        calls.append({**kwargs, "cells": list(sample.obs_names), "selected": selected})
+    def watched(request: Request, problem: Any, **more: Any) -> Any:
+        model = real(request, problem, **more)
+        calls.append(
+            {
+                "random_state": request.random_state,
+                "cells": list(problem.obs_names),
+                "selected": model.panel().table["selected"].to_numpy(),
+            }
+        )
+        return model
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_stability, "select", watched)
+        patch.setattr(Request, "train", watched)
         run(adata, include=["gene_0003"], exclude=["gene_001*"])
     return adata
 
 
+@dataclass
+class FakeModel:
+    """A model that selected genes at random."""
+
+    tasks: tuple[Any, ...]
+    table: pd.DataFrame
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        scores = {"macro_f1": [0.5, 0.5, np.nan], "r2": [np.nan, np.nan, 0.1]}
+        return pd.DataFrame(scores, index=["task_0", "task_1", "score_0"])
+
+    def panel(self) -> FakeModel:
+        return self
+
+
 @pytest.fixture
-def fake_select(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def fake_runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Let runs take no time: each selects genes at random, and is written down."""
     seen: list[dict[str, Any]] = []
 
-    def fake(sample: AnnData, n_genes: int, *, key_added: str, **kwargs: Any) -> None:
-        rng = np.random.default_rng(kwargs["random_state"])
-        seen.append({**kwargs, "obs": sample.obs.copy()})
-        scores = rng.random(sample.n_vars)
-        sample.var[f"{key_added}_score"] = scores
-        sample.var[f"{key_added}_selected"] = scores >= np.sort(scores)[-n_genes]
-        metrics = {"macro_f1": [0.5, np.nan], "r2": [np.nan, 0.1]}
-        sample.uns[key_added] = {"metrics": pd.DataFrame(metrics)}
+    def fake(request: Request, problem: Any) -> FakeModel:
+        rng = np.random.default_rng(request.random_state)
+        seen.append({"random_state": request.random_state, "problem": problem})
+        score = rng.random(len(problem.var_names))
+        selected = score >= np.sort(score)[-request.n_genes]
+        return FakeModel(problem.tasks, pd.DataFrame({"selected": selected, "score": score}))
 
-    monkeypatch.setattr(_stability, "select", fake)
+    monkeypatch.setattr(Request, "train", fake)
     return seen
 
 
@@ -128,7 +149,7 @@ def test_runs_see_stratified_subsamples(repeated: AnnData, calls: list[dict[str,
 
 
 def test_same_seed_same_result(
-    make_adata: Callable[..., AnnData], fake_select: list[dict[str, Any]], state_of: Any
+    make_adata: Callable[..., AnnData], fake_runs: list[dict[str, Any]], state_of: Any
 ) -> None:
     one, other, third = make_adata(), make_adata(), make_adata()
     state = np.random.get_state()[1].copy()  # noqa: NPY002
@@ -140,26 +161,26 @@ def test_same_seed_same_result(
     np.testing.assert_array_equal(state, np.random.get_state()[1])  # noqa: NPY002
 
 
-def test_groups_are_drawn_whole(adata: AnnData, fake_select: list[dict[str, Any]]) -> None:
+def test_groups_are_drawn_whole(adata: AnnData, fake_runs: list[dict[str, Any]]) -> None:
     adata.obs["donor"] = np.arange(adata.n_obs) % 8
     run(adata, split_key="donor", n_runs=4, subsample=0.5)
     sizes = adata.obs["donor"].value_counts()
     drawn = []
-    for call in fake_select:
-        counts = call["obs"]["donor"].value_counts()
+    for call in fake_runs:
+        counts = call["problem"].groups.value_counts()
         assert (counts == sizes[counts.index]).all()
-        assert call["split_key"] == "donor"
+        assert call["problem"].split_key == "donor"
         drawn.append(frozenset(counts.index))
     assert {len(groups) for groups in drawn} == {4}
     assert len(set(drawn)) > 1
 
 
 def test_subsample_of_1_varies_the_seed_alone(
-    adata: AnnData, fake_select: list[dict[str, Any]]
+    adata: AnnData, fake_runs: list[dict[str, Any]]
 ) -> None:
     run(adata, subsample=1)
-    assert [len(call["obs"]) for call in fake_select] == [adata.n_obs] * 3
-    assert len({call["random_state"] for call in fake_select}) == 3
+    assert [len(call["problem"].obs_names) for call in fake_runs] == [adata.n_obs] * 3
+    assert len({call["random_state"] for call in fake_runs}) == 3
 
 
 def test_survives_writing(repeated: AnnData, tmp_path: Path) -> None:
@@ -169,7 +190,7 @@ def test_survives_writing(repeated: AnnData, tmp_path: Path) -> None:
     assert record["params"]["exclude"] == ["gene_001*"]
 
 
-def test_copy_and_repeat(adata: AnnData, fake_select: Any, state_of: Any) -> None:
+def test_copy_and_repeat(adata: AnnData, fake_runs: Any, state_of: Any) -> None:
     before = state_of(adata)
     changed = run(adata, copy=True, key_added="other")
     assert state_of(adata) == before
@@ -180,18 +201,18 @@ def test_copy_and_repeat(adata: AnnData, fake_select: Any, state_of: Any) -> Non
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, fails: set[int]) -> None:
-    inner, count = _stability.select, iter(range(100))
+    inner, count = Request.train, iter(range(100))
 
-    def fake(*args: Any, **kwargs: Any) -> None:
+    def fake(request: Request, problem: Any) -> Any:
         if next(count) in fails:
             raise RuntimeError("it diverged")
-        inner(*args, **kwargs)
+        return inner(request, problem)
 
-    monkeypatch.setattr(_stability, "select", fake)
+    monkeypatch.setattr(Request, "train", fake)
 
 
 def test_a_failed_run_is_told_and_left_out(
-    adata: AnnData, fake_select: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+    adata: AnnData, fake_runs: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     failing(monkeypatch, {1})
     run(adata, n_runs=4)
@@ -203,7 +224,7 @@ def test_a_failed_run_is_told_and_left_out(
 
 
 def test_too_many_failed_runs(
-    adata: AnnData, fake_select: Any, monkeypatch: pytest.MonkeyPatch, state_of: Any
+    adata: AnnData, fake_runs: Any, monkeypatch: pytest.MonkeyPatch, state_of: Any
 ) -> None:
     failing(monkeypatch, {0, 2})
     before = state_of(adata)
@@ -213,7 +234,7 @@ def test_too_many_failed_runs(
 
 
 def test_consensus_breaks_ties_by_score_and_meets_the_budget(
-    adata: AnnData, fake_select: Any
+    adata: AnnData, fake_runs: Any
 ) -> None:
     adata.var["price"] = np.where(np.arange(adata.n_vars) < 40, 3.0, 1.0)
     rules = {"include": ["gene_0001"], "select_kwargs": {"cost": "price", "budget": 12.0}}
@@ -223,7 +244,7 @@ def test_consensus_breaks_ties_by_score_and_meets_the_budget(
     assert consensus.sum() == 6
     assert consensus["gene_0001"]
     assert price[consensus].sum() <= 12
-    assert all(call["budget"] == 12 for call in fake_select)
+    assert all(call["problem"].requirements.budget == 12 for call in fake_runs)
     # of genes of the same price, the more frequent ones are taken
     for amount in (1.0, 3.0):
         same = (price == amount) & (adata.var_names != "gene_0001")
@@ -250,7 +271,7 @@ def test_consensus_breaks_ties_by_score_and_meets_the_budget(
 )
 def test_bad_input(
     adata: AnnData,
-    fake_select: list[Any],
+    fake_runs: list[Any],
     state_of: Any,
     arguments: dict[str, Any],
     error: type[Exception],
@@ -264,10 +285,10 @@ def test_bad_input(
     with pytest.raises(error, match=match):
         run(adata, **arguments)
     assert state_of(adata) == before
-    assert fake_select == []
+    assert fake_runs == []
 
 
-def test_foreign_results_are_not_overwritten(adata: AnnData, fake_select: list[Any]) -> None:
+def test_foreign_results_are_not_overwritten(adata: AnnData, fake_runs: list[Any]) -> None:
     adata.var["yoto_frequency"] = 440.0
     with pytest.raises(ValueError, match=r"would overwrite adata\.var\['yoto_frequency'\]"):
         run(adata)
@@ -295,7 +316,7 @@ def test_columns_that_select_kwargs_name_are_there_in_every_run(adata: AnnData) 
 
 
 @pytest.mark.parametrize("name", ["organ", "donor"])
-def test_columns_of_one_kind_alone(adata: AnnData, fake_select: Any, name: str) -> None:
+def test_columns_of_one_kind_alone(adata: AnnData, fake_runs: Any, name: str) -> None:
     """Each run sees its cells of the column as it is."""
     adata.obs["organ"] = pd.Categorical(np.where(np.arange(adata.n_obs) % 3, "liver", "lung"))
     rules = {
@@ -303,6 +324,7 @@ def test_columns_of_one_kind_alone(adata: AnnData, fake_select: Any, name: str) 
         "donor": {"group_key": name},
     }
     run(adata, select_kwargs={**QUICK, **rules[name]})
-    for call in fake_select:
-        expected = adata.obs.loc[call["obs"].index, name]
-        pd.testing.assert_series_equal(call["obs"][name], expected, check_categorical=False)
+    for call in fake_runs:
+        obs = call["problem"].tables.obs
+        expected = adata.obs.loc[obs.index, name]
+        pd.testing.assert_series_equal(obs[name], expected, check_categorical=False)

@@ -275,36 +275,16 @@ def test_bad_data(model_dir: Path, adata: AnnData) -> None:
 # --- the parts ---
 
 
-def test_weighted_scores_are_sklearns() -> None:
-    from yoto_sc.model._substitutes import f1_scores, r2_scores
-
-    rng = np.random.default_rng(0)
-    true, predicted = rng.integers(0, 4, 60), rng.integers(0, 5, 60)
-    values = rng.normal(size=(2, 60))
-    weights = rng.integers(0, 3, (5, 60)).astype(np.float32)
-    macro, by_class = f1_scores(true, predicted, weights)
-    for row, score in zip(weights, macro, strict=True):
-        present = np.unique(true[row > 0])
-        expected = f1_score(
-            true, predicted, labels=present, average="macro", sample_weight=row, zero_division=0
-        )
-        assert score == pytest.approx(expected, abs=1e-6)
-    expected = f1_score(true, predicted, average=None, labels=range(5), sample_weight=weights[0])
-    np.testing.assert_allclose(by_class[:4], expected[:4], atol=1e-6)
-    assert np.isnan(by_class[4])
-    expected = [r2_score(*values, sample_weight=row) for row in weights]
-    np.testing.assert_allclose(r2_scores(*values, weights), expected, rtol=1e-5)
-
-
 def test_a_refitted_head_is_one_fitted_anew() -> None:
-    from yoto_sc.model._substitutes import _ClassHead
+    from yoto_sc.judge._linear_heads import LogisticHead
 
     rng = np.random.default_rng(0)
     labels = rng.integers(-1, 3, 200)
     values = (rng.normal(size=(200, 6)) + labels[:, None] * np.arange(6) / 5).astype(np.float32)
-    folds = [(np.arange(200) % 3 != fold, np.arange(200) % 3 == fold) for fold in range(3)]
+    seen, part = labels >= 0, np.arange(200) % 3
+    folds = [(seen & (part != fold), seen & (part == fold)) for fold in range(3)]
     arguments = (labels, folds, np.ones((1, 200), dtype=np.float32), 3)
-    warm = _ClassHead(*arguments)
+    warm = LogisticHead(*arguments)
     warm.fit(values[:, :5])
     swapped, without = values[:, [0, 1, 5, 3, 4]], values[:, :5] * [1, 1, 0, 1, 1]
     for changed, correlation, columns in (
@@ -312,6 +292,6 @@ def test_a_refitted_head_is_one_fitted_anew() -> None:
         (without.astype(np.float32), 0.0, [0, 1, 3, 4]),
     ):
         refitted = warm.refit(changed, 2, correlation)
-        anew = _ClassHead(*arguments).fit(values[:, columns])
+        anew = LogisticHead(*arguments).fit(values[:, columns])
         assert refitted.error == pytest.approx(anew.error, abs=1e-4)
         np.testing.assert_allclose(refitted.scores, anew.scores, atol=0.011)

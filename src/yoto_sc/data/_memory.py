@@ -86,8 +86,13 @@ class MemoryExpression(Expression):
         raw: bool = False,
     ) -> sp.csr_matrix:
         """Return some cells and genes; see :meth:`Expression.take`."""
-        part = self.matrix if cells is None else self.matrix[cells]
-        part = part if genes is None else part[:, genes]
+        rows: Any = slice(None) if cells is None else cells
+        columns: Any = slice(None) if genes is None else genes
+        # Of few cells, all genes are soon copied; of most cells, some genes are.
+        if isinstance(rows, slice) or 2 * len(rows) < self.n_obs:
+            part = self.matrix[rows][:, columns]
+        else:
+            part = self.matrix[:, columns][rows]
         if raw or not self.is_counts:
             return part
         return sp.csr_matrix((np.log1p(part.data), part.indices, part.indptr), shape=part.shape)

@@ -82,6 +82,7 @@ def without_table(
     tasks: Sequence[Task],
     labels: Sequence[NDArray[Any]],
     genes: Sequence[str],
+    whole: Predictions,
     predict: Callable[[NDArray[np.bool_]], Predictions],
 ) -> pd.DataFrame:
     """Return by how much the score of every task falls with one panel gene unmeasured.
@@ -94,22 +95,25 @@ def without_table(
         One encoded array for each task, of the cells that are judged.
     genes
         Var names of the panel, by rank.
+    whole
+        For each task, the prediction of these cells from all of the panel.
     predict
-        Predicts these cells, given which genes were measured, ``(n_genes,)``.
+        Predicts them, given which genes were measured, ``(n_genes,)``.
     """
 
-    def scores(measured: NDArray[np.bool_]) -> list[float]:
+    def scores(predictions: Predictions) -> list[float]:
         return [
             task_score(task, observed, prediction)
-            for task, observed, prediction in zip(tasks, labels, predict(measured), strict=True)
+            for task, observed, prediction in zip(tasks, labels, predictions, strict=True)
         ]
 
-    positions = np.arange(len(genes))
-    whole = scores(positions >= 0)
+    before, positions = scores(whole), np.arange(len(genes))
     rows = [
-        (gene, task.name, task.metric, before - after)
+        (gene, task.name, task.metric, score - left)
         for position, gene in enumerate(genes)
-        for task, before, after in zip(tasks, whole, scores(positions != position), strict=True)
+        for task, score, left in zip(
+            tasks, before, scores(predict(positions != position)), strict=True
+        )
     ]
     return pd.DataFrame(rows, columns=["gene", "task", "metric", "loss"])
 

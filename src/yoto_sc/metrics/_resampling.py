@@ -48,7 +48,9 @@ def bootstrap_weights(
     """
     names, unit_of = np.unique(units, return_inverse=True)
     n_units = len(names)
-    drawn = rng.multinomial(n_units, np.full(n_units, 1 / max(n_units, 1)), size=n_samples)
+    if n_units == 0:
+        return np.empty((n_samples, 0), dtype=np.float32)
+    drawn = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_samples)
     weights: NDArray[np.float32] = drawn.astype(np.float32)[:, unit_of]
     return weights
 

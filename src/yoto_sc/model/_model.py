@@ -152,7 +152,7 @@ class YOTO(PredictionMixin, SavingMixin):
         if adata is not None and n_genes == "auto":
             largest = rules.largest_size(largest)
         self.n_genes = n_genes
-        self.random_state = random_state
+        self.random_state = int(random_state)
         self.selection_ = None
         self._n_trained = largest
         self.module = YOTOModule(
@@ -162,7 +162,7 @@ class YOTO(PredictionMixin, SavingMixin):
             n_members=n_members,
             class_weight_power=class_weight_power,
             relaxation=relaxation,
-            generator=torch.Generator().manual_seed(random_state),
+            generator=torch.Generator().manual_seed(self.random_state),
         )
         self._model_summary_string = (
             f"YOTO: {n_genes} of {n_allowed} genes for {', '.join(t.name for t in self.tasks)}"

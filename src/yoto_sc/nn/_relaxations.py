@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
@@ -45,24 +46,9 @@ class _ThresholdTopK(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, scores: torch.Tensor, k: int, temperature: float) -> torch.Tensor:
-        z = scores / temperature
-        # Were all scores equal, the threshold would be this far below them; so it lies within the
-        # same distance of the smallest and of the largest.
-        offset = math.log(k / (scores.shape[-1] - k))
-        low = z.amin(-1, keepdim=True) - offset
-        high = z.amax(-1, keepdim=True) - offset
-        for _ in range(_N_BISECTIONS):
-            middle = (low + high) / 2
-            too_many = torch.sigmoid(z - middle).sum(-1, keepdim=True) > k
-            low = torch.where(too_many, middle, low)
-            high = torch.where(too_many, high, middle)
-        threshold = (low + high) / 2
-        for _ in range(_N_NEWTON):
-            mask = torch.sigmoid(z - threshold)
-            slope = (mask * (1 - mask)).sum(-1, keepdim=True)
-            step = (mask.sum(-1, keepdim=True) - k) / slope.clamp(min=_TINY_SLOPE)
-            threshold = torch.clamp(threshold + step, low, high)
-        mask = torch.sigmoid(z - threshold)
+        z = (scores / temperature).reshape(-1, scores.shape[-1])
+        mask = torch.stack([torch.sigmoid(row - _threshold(row, k)) for row in z])
+        mask = mask.view_as(scores)
         ctx.save_for_backward(mask)
         ctx.temperature = temperature
         return mask
@@ -76,6 +62,37 @@ class _ThresholdTopK(torch.autograd.Function):
         tiny = torch.finfo(total.dtype).tiny
         mean = (slope * grad).sum(-1, keepdim=True) / total.clamp(min=tiny)
         return slope * (grad - mean), None, None
+
+
+def _threshold(z: torch.Tensor, k: int) -> float:
+    """Return the threshold at which sigmoids of `z`, of shape ``(n_vars,)``, sum to k.
+
+    It is computed with the precision of `z`. One number at a time is half the work of tensors
+    that hold one.
+    """
+    number = np.dtype(str(z.dtype).removeprefix("torch.")).type
+    buffer, half = torch.empty_like(z), number(0.5)
+
+    def mask_at(threshold: np.floating[Any]) -> torch.Tensor:
+        return torch.sigmoid(torch.sub(z, float(threshold), out=buffer), out=buffer)
+
+    # Were all scores equal, the threshold would be this far below them; so it lies within the
+    # same distance of the smallest and of the largest.
+    offset = number(math.log(k / (len(z) - k)))
+    low, high = number(z.min().item()) - offset, number(z.max().item()) - offset
+    for _ in range(_N_BISECTIONS):
+        middle = (low + high) * half
+        if mask_at(middle).sum().item() > k:
+            low = middle
+        else:
+            high = middle
+    threshold = (low + high) * half
+    for _ in range(_N_NEWTON):
+        mask = mask_at(threshold)
+        slope = number((mask * (1 - mask)).sum().item())
+        step = (number(mask.sum().item()) - number(k)) / max(slope, number(_TINY_SLOPE))
+        threshold = min(max(threshold + step, low), high)
+    return float(threshold)
 
 
 def threshold_top_k(scores: torch.Tensor, k: int, temperature: float) -> torch.Tensor:

@@ -67,15 +67,21 @@ class Selector(nn.Module):
                 scores.shape, dtype=scores.dtype, device=scores.device, generator=generator
             ).clamp(min=torch.finfo(scores.dtype).tiny)
             scores = scores - noise * torch.log(-torch.log(uniform))
-        free = ~self.required
-        k_free = min(k - int(self.required.sum()), int(free.sum()))
+        n_required = int(self.required.sum())
+        k_free = min(k, len(scores)) - n_required
         if k_free <= 0:
             return self.required.to(scores.dtype)
-        soft = RELAXATIONS[self.relaxation](scores[free], k_free, temperature)
-        hard = hard_top_k(scores[free].detach(), k_free)
+        if n_required == 0:
+            return self._straight_through(scores, k_free, temperature)
+        free = ~self.required
         mask = torch.ones_like(scores)
-        mask[free] = hard - soft.detach() + soft
+        mask[free] = self._straight_through(scores[free], k_free, temperature)
         return mask
+
+    def _straight_through(self, scores: torch.Tensor, k: int, temperature: float) -> torch.Tensor:
+        soft = RELAXATIONS[self.relaxation](scores, k, temperature)
+        hard = hard_top_k(scores.detach(), k)
+        return hard - soft.detach() + soft
 
     @torch.no_grad()
     def order(self) -> torch.Tensor:

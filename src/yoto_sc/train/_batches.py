@@ -160,7 +160,7 @@ class SelectionData(LightningDataModule):
         self._batch_size = recipe.batch_size
         self._sample_seed = int(rng.integers(2**31))
         self._thin = recipe.thin
-        self.n_epochs = min(_N_EPOCHS, recipe.max_steps)
+        self.n_epochs = min(_N_EPOCHS, int(recipe.max_steps))
         self.n_steps = -(-recipe.max_steps // self.n_epochs)
 
     def narrow(self, genes: NDArray[np.intp]) -> None:
@@ -175,13 +175,13 @@ class SelectionData(LightningDataModule):
         values: NDArray[np.float32] = self.train.batch(cells)[X_KEY].numpy()
         return values, [labels[cells] for labels in self.train.labels]
 
-    def train_dataloader(self) -> _Epoch:
-        """Return the batches of an epoch, drawn when they are asked for."""
-        return _Epoch(self._next_batch, self.n_steps)
+    def train_dataloader(self) -> _Loader:
+        """Return one item for an epoch: what draws a batch of it when it is asked."""
+        return _Loader([self._next_batch])
 
-    def val_dataloader(self) -> _Epoch:
+    def val_dataloader(self) -> _Loader:
         """Return the watched cells as one batch, or nothing if no cell is held out."""
-        return _Epoch(lambda: self.validation.batch(self.watched), min(1, len(self.watched)))
+        return _Loader([lambda: self.validation.batch(self.watched)][: len(self.watched)])
 
     def _next_batch(self) -> Tensors:
         batch = self.train.batch(self._cells.draw(self._batch_size))
@@ -201,16 +201,14 @@ def _thin(values: NDArray[np.float32], rng: np.random.Generator) -> None:
     values[expressed] = np.log1p(rng.binomial(counts, share[expressed[:-1]]))
 
 
-class _Epoch:
-    """Iterable of a fixed number of batches, each made when its turn comes."""
+class _Loader:
+    """Iterable of a few items; Lightning would take a list for several loaders."""
 
-    def __init__(self, make_batch: Callable[[], Any], n_batches: int) -> None:
-        self._make_batch = make_batch
-        self._n_batches = n_batches
+    def __init__(self, items: Sequence[Callable[[], Tensors]]) -> None:
+        self._items = items
 
     def __len__(self) -> int:
-        return self._n_batches
+        return len(self._items)
 
-    def __iter__(self) -> Iterator[Any]:
-        for _ in range(self._n_batches):
-            yield self._make_batch()
+    def __iter__(self) -> Iterator[Callable[[], Tensors]]:
+        return iter(self._items)

@@ -179,16 +179,22 @@ class YOTOModule(BaseModuleClass):
         generative_outputs: dict[str, torch.Tensor],
     ) -> LossOutput:
         """Sum the tasks' losses, each relative to a constant guess, averaged over the members."""
-        losses = {}
-        for i, head in enumerate(self.heads):
-            key = task_key(i)
-            labels = tensors[key]
-            if labels.dim() == 1:
-                labels = labels.expand(self.n_members, -1)
-            losses[key] = head.loss(generative_outputs[key], labels).mean()
+        losses = self.losses(tensors, generative_outputs)
         total = torch.stack(list(losses.values())).sum()
         n_obs = inference_outputs["inputs"].shape[1]
         return LossOutput(loss=total, n_obs_minibatch=n_obs, extra_metrics=losses)
+
+    def losses(
+        self, tensors: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """Return the tasks' losses by task key, each relative to a constant guess."""
+        losses = {}
+        for key, head in zip(outputs, self.heads, strict=True):
+            labels = tensors[key]
+            if labels.dim() == 1:
+                labels = labels.expand(self.n_members, -1)
+            losses[key] = head.loss(outputs[key], labels).mean()
+        return losses
 
     @torch.inference_mode()
     def predict(

@@ -16,6 +16,8 @@ from yoto_sc.select import stepwise_order
 from yoto_sc.train._module import X_KEY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lightning.pytorch.core.optimizer import LightningOptimizer
     from numpy.typing import NDArray
 
@@ -153,22 +155,23 @@ class SelectionTrainingPlan(LightningModule):
         self._epoch_loss = torch.zeros((), device=self.device)
         self._validation = (np.nan, np.nan)
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Set the learning rate of the weights."""
-        factor = min(1.0, (self._step + 1) / _WARMUP_STEPS)
-        factor *= self.annealing.lr_factor(self._progress)
-        for group in self._optimizer.param_groups[:2]:
-            group["lr"] = self.recipe.lr * factor
+    def training_step(self, batch: Callable[[], Tensors], batch_idx: int) -> None:
+        """Take the steps of an epoch, of the weights and, while genes are selected, their scores.
 
-    def training_step(self, batch: Tensors, batch_idx: int) -> None:
-        """Take a step of the weights and, while genes are selected, of their scores."""
-        loss = self._loss(batch, self._training_mask())
-        self._epoch_loss += loss.detach()
-        self._step += 1
+        Lightning gets them as one: its bookkeeping takes as long as half a step.
+        """
         optimizer = cast("LightningOptimizer", self.optimizers())
-        optimizer.zero_grad()
-        loss.backward()  # full precision: there is nothing for Lightning to scale
-        optimizer.step()
+        for _ in range(min(self._data.n_steps, self.recipe.max_steps - self._step)):
+            factor = min(1.0, (self._step + 1) / _WARMUP_STEPS)
+            factor *= self.annealing.lr_factor(self._progress)
+            for group in self._optimizer.param_groups[:2]:
+                group["lr"] = self.recipe.lr * factor
+            loss = self._loss(self._on_device(batch()), self._training_mask())
+            self._epoch_loss += loss.detach()
+            self._step += 1
+            optimizer.zero_grad()
+            loss.backward()  # full precision: there is nothing for Lightning to scale
+            optimizer.step()
 
     def on_train_end(self) -> None:
         """Leave the panel, in the order of its ranks, however short the training was."""
@@ -182,21 +185,24 @@ class SelectionTrainingPlan(LightningModule):
         self.log("n_genes", float(self.size))
         self._history.append((self._step, self.size, float(train_loss), *self._validation))
 
-    def validation_step(self, batch: Tensors, batch_idx: int) -> None:
+    def validation_step(self, batch: Callable[[], Tensors], batch_idx: int) -> None:
         """Log held-out loss and score at the current panel size."""
-        mask = self._validation_mask()
-        encoded = self.module.inference(batch[X_KEY], mask, self._network)
+        tensors = self._on_device(batch())
+        encoded = self.module.inference(tensors[X_KEY], self._validation_mask(), self._network)
         outputs = self.module.generative(**encoded)
-        loss = self.module.loss(batch, encoded, outputs).loss
+        loss = self.module.loss(tensors, encoded, outputs).loss
         predictions = [
             head.predict(output).cpu().numpy()
             for head, output in zip(self.module.heads, outputs.values(), strict=True)
         ]
-        labels = [batch[key].cpu().numpy() for key in outputs]
+        labels = [tensors[key].cpu().numpy() for key in outputs]
         score = mean_score(self.module.tasks, labels, predictions)
         self._validation = (float(loss), score)
-        self.log("validation_loss", loss, batch_size=len(batch[X_KEY]))
-        self.log("validation_score", score, batch_size=len(batch[X_KEY]))
+        self.log("validation_loss", loss, batch_size=len(tensors[X_KEY]))
+        self.log("validation_score", score, batch_size=len(tensors[X_KEY]))
+
+    def _on_device(self, tensors: Tensors) -> Tensors:
+        return {key: values.to(self.device) for key, values in tensors.items()}
 
     def _training_mask(self) -> torch.Tensor:
         if not self._is_selecting:
@@ -215,12 +221,12 @@ class SelectionTrainingPlan(LightningModule):
         return self.module.prefix_mask(self.size)
 
     def _loss(self, tensors: Tensors, mask: torch.Tensor) -> torch.Tensor:
-        arguments = {"mask": mask, "network": self._network}
-        output = self.module(tensors, get_inference_input_kwargs=arguments)[2]
-        losses = output.extra_metrics.values()
+        encoded = self.module.inference(tensors[X_KEY], mask, self._network)
+        outputs = self.module.generative(**encoded)
+        losses = list(self.module.losses(tensors, outputs).values())
         if self._is_selecting:
-            losses = compress(losses, self.told)
-        return torch.stack(list(losses)).sum()
+            losses = list(compress(losses, self.told))
+        return torch.stack(losses).sum()
 
     def _random_prefixes(self) -> torch.Tensor:
         """For each member, a mask of the best genes: all, or log-uniformly many."""

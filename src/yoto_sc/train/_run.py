@@ -46,7 +46,7 @@ def run(plan: SelectionTrainingPlan, data: SelectionData, **trainer_kwargs: Any)
         "deterministic": True,
         "check_val_every_n_epoch": 1,
         "enable_progress_bar": False,
-        "log_every_n_steps": data.n_steps,
+        "log_every_n_steps": 1,
     }
     with _trainings.one_more(), _sigint_restored():
         try:

@@ -164,7 +164,6 @@ class Training:
             plan,
             data,
             max_epochs=data.n_epochs,
-            max_steps=recipe.max_steps,
             accelerator=recipe.accelerator,
             devices=1 if recipe.devices == "auto" else recipe.devices,
             callbacks=[*kwargs.pop("callbacks", []), progress],
@@ -204,9 +203,8 @@ class Training:
         screenings = screen(problem, splits)
         judged = trained = self.run(split, rng, screening=screenings[0])
         smallest = max(1, int(problem.rules.required.sum()))
-        judgement = judge(
-            problem, judged.answers(smallest), n_genes, self.module.class_weight_power, judge_rng
-        )
+        answers = judged.answers(smallest)
+        judgement = judge(problem, answers, n_genes, self.module.class_weight_power, judge_rng)
         if refit:
             trained = self.run(
                 splits[1],
@@ -221,11 +219,15 @@ class Training:
                 "tasks.",
                 task.name,
             )
-        return trained, describe(problem, trained, judgement, describe_rng)
+        return trained, describe(problem, trained, answers, judgement, describe_rng)
 
 
 def describe(
-    problem: Problem, trained: Trained, judgement: Judgement, rng: np.random.Generator
+    problem: Problem,
+    trained: Trained,
+    answers: Answers,
+    judgement: Judgement,
+    rng: np.random.Generator,
 ) -> Selection:
     """Write down the panel of a finished training, and what its genes are for.
 
@@ -235,8 +237,8 @@ def describe(
         What was asked.
     trained
         The training that the panel is taken from.
-    judgement
-        How it, or one like it on fewer cells, did on held-out cells.
+    answers, judgement
+        What it, or one like it on fewer cells, said of held-out cells, and how that was.
     rng
         Source of randomness.
     """
@@ -260,6 +262,8 @@ def describe(
         there = torch.from_numpy(measured).to(module.device)
         return [p.cpu().numpy() for p in module.predict(judged, n_genes, there)[0]]
 
+    is_known = len(data.validation) > 0
+    whole = answers.by_size[n_genes] if is_known else predict(np.ones(n_genes, dtype=bool))
     return Selection(
         panel=panel_table(problem.var_names, trained.ranking, n_genes, attribution),
         n_trained=module.n_genes,
@@ -273,6 +277,6 @@ def describe(
         held_out=judgement.held_out,
         attribution=attribution,
         without=without_table(
-            problem.tasks, [array[index] for array in cells.labels], genes, predict
+            problem.tasks, [array[index] for array in cells.labels], genes, whole, predict
         ),
     )

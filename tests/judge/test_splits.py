@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoto_sc.model._splits import Split, default_validation_size, fold_cells, split_cells
+from yoto_sc.data import Categorical, Continuous
+from yoto_sc.judge import Split, all_cells, at_most, default_validation_size, split_cells
+from yoto_sc.judge._splits import fold_cells
 
 quick = settings(deadline=None, max_examples=150, derandomize=True)
 
@@ -19,9 +21,19 @@ def make_codes(*sizes, seed=0):
     return np.random.default_rng(seed).permutation(codes)
 
 
+def tasks_of(labels):
+    """Integers are codes of classes, floats are numbers."""
+    return [
+        Continuous(f"task {i}")
+        if codes.dtype.kind == "f"
+        else Categorical(f"task {i}", tuple(range(int(codes.max(initial=0)) + 1)))
+        for i, codes in enumerate(labels)
+    ]
+
+
 def split(labels, groups=None, size=0.2, seed=0):
     groups = None if groups is None else pd.Series(groups)
-    return split_cells(labels, groups, size, np.random.default_rng(seed))
+    return split_cells(tasks_of(labels), labels, groups, size, np.random.default_rng(seed))
 
 
 def assert_partition(parts, n_obs):
@@ -257,7 +269,7 @@ def test_where_every_group_is_needed_none_can_be_held_out():
 @pytest.mark.parametrize("n_folds", [1, 2, 4, 7])
 def test_folds_are_even_and_stratified(n_folds):
     codes = make_codes(20, 60, 40, 13)
-    folds = fold_cells([codes], n_folds, np.random.default_rng(0))
+    folds = fold_cells(tasks_of([codes]), [codes], n_folds, np.random.default_rng(0))
     assert folds.shape == codes.shape
     sizes = np.bincount(folds, minlength=n_folds)
     assert len(sizes) == n_folds
@@ -267,7 +279,8 @@ def test_folds_are_even_and_stratified(n_folds):
 
 
 def test_folds_of_continuous_tasks_alone():
-    folds = fold_cells([np.linspace(0, 1, 30)], 3, np.random.default_rng(0))
+    numbers = [np.linspace(0, 1, 30)]
+    folds = fold_cells(tasks_of(numbers), numbers, 3, np.random.default_rng(0))
     assert np.bincount(folds).tolist() == [10, 10, 10]
     assert list(folds) != sorted(folds)
 
@@ -278,3 +291,27 @@ def test_folds_of_continuous_tasks_alone():
 )
 def test_default_validation_size(n_obs, expected):
     assert default_validation_size(n_obs) == pytest.approx(expected)
+
+
+def test_all_cells_are_trained_on():
+    parts = all_cells(4)
+    assert_partition(parts, 4)
+    assert len(parts.validation) == 0
+    assert parts.validation.dtype == np.intp
+
+
+def test_at_most_so_many_cells():
+    cells = np.arange(0, 100, 2)
+    assert at_most(50, cells, np.random.default_rng(0)) is cells
+    some = at_most(20, cells, np.random.default_rng(0))
+    assert len(set(some)) == 20
+    assert set(some) <= set(cells)
+    assert (np.diff(some) > 0).all()
+    np.testing.assert_array_equal(some, at_most(20, cells, np.random.default_rng(0)))
+    assert list(some) != list(at_most(20, cells, np.random.default_rng(1)))
+
+
+def test_few_cells_take_no_draw():
+    rng = np.random.default_rng(0)
+    at_most(50, np.arange(50), rng)
+    assert rng.random() == np.random.default_rng(0).random()

@@ -8,11 +8,11 @@ import scipy.sparse as sp
 from scipy.stats import multivariate_normal
 from sklearn.linear_model import Ridge
 
-import yoto_sc.model._ridge_path as module
-from yoto_sc._tasks import Task
-from yoto_sc.model._ridge_path import ridge_path
+from yoto_sc.data import Categorical, Continuous
+from yoto_sc.judge import _ridge
+from yoto_sc.judge._ridge import ridge_path
 
-TASKS = [Task("class", "categorical", ("a", "b", "c")), Task("number", "continuous")]
+TASKS = [Categorical("class", ("a", "b", "c")), Continuous("number")]
 
 
 def make_cells(n_train=60, n_held_out=25, n_genes=40, seed=0):
@@ -69,7 +69,7 @@ def expected(train, held_out, labels, size, power):
 @pytest.mark.parametrize("missing", [0.0, 0.3])
 @pytest.mark.parametrize("block", [7, 512])
 def test_every_size_is_a_ridge_regression(power, missing, block, monkeypatch):
-    monkeypatch.setattr(module, "_BLOCK_GENES", block)
+    monkeypatch.setattr(_ridge, "_BLOCK_GENES", block)
     train, held_out, labels = make_cells()
     unseen = np.random.default_rng(1).random((2, 60)) < missing
     labels[0][unseen[0]], labels[1][unseen[1]] = -1, np.nan

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from yoto_sc._rules import Cap, GeneRules
+from yoto_sc.rules import Cap, GeneRules
 
 
 def make_rules(seed):
@@ -118,3 +118,40 @@ def test_subset_of_all_rules():
     assert part.required.tolist() == rules.required[[2, 0]].tolist()
     for name, cap in part.caps.items():
         assert cap.amounts.tolist() == rules.caps[name].amounts[[2, 0]].tolist()
+
+
+def test_replacements_keep_all_rules():
+    """Told by trying every gene in the place of the one that leaves."""
+    n_tried = 0
+    for seed in range(40):
+        rules, n_genes, scores = make_rules(seed)
+        if not rules.is_feasible(n_genes):
+            continue
+        names = ["include", *rules.limits, *rules.caps]
+        panel = np.isin(np.arange(len(scores)), rules.best_panel(scores, n_genes))
+        for gene in np.flatnonzero(panel & ~rules.required):
+            found = rules.replacements(panel, gene)
+            for other in range(len(scores)):
+                changed = panel.copy()
+                changed[gene], changed[other] = False, True
+                expected = not panel[other] and meets(rules, names, changed)
+                assert found[other] == expected
+                n_tried += 1
+    assert n_tried > 200
+
+
+def test_a_panel_holds_or_breaks_the_rules():
+    for seed in range(20):
+        rules, n_genes, scores = make_rules(seed)
+        names = ["include", *rules.limits, *rules.caps]
+        for mask in panels(len(scores), [n_genes]):
+            assert rules.hold(mask) == meets(rules, names, mask)
+
+
+def test_without_limits_all_genes_are_allowed_and_weigh_1():
+    rules = GeneRules(np.array([False, True, False]))
+    assert rules.allowed.all()
+    assert rules.weights.tolist() == [1, 1, 1]
+    assert rules.subset(np.array([1])).required.tolist() == [True]
+    preferred = GeneRules(np.zeros(3, dtype=bool), preference=np.array([1.0, 2, 3]))
+    assert preferred.subset(np.array([2, 0])).weights.tolist() == [3, 1]

@@ -1,0 +1,152 @@
+"""All tasks of a selection, of whatever kind: their keys, their order, and the way back."""
+
+from __future__ import annotations
+
+import inspect
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+from yoto_sc.data import (
+    KINDS,
+    Categorical,
+    Continuous,
+    Task,
+    check_task_keys,
+    read_tasks,
+    task_from_dict,
+)
+
+
+def make_adata(**columns):
+    columns = columns or {"type": ["a", "b", "a"], "age": [1.0, 2.0, 3.0], "donor": list("xyx")}
+    obs = pd.DataFrame(columns)
+    return ad.AnnData(obs=obs.set_axis([f"c{i}" for i in range(len(obs))]))
+
+
+def keys_of(categorical=(), continuous=()):
+    return {"categorical": categorical, "continuous": continuous}
+
+
+# --- kinds ---
+
+
+def test_kinds_are_known_by_their_names():
+    assert list(KINDS) == ["categorical", "continuous"]
+    for name, kind in KINDS.items():
+        assert issubclass(kind, Task)
+        assert kind.kind == name
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_kind_says_all_that_is_asked_of_it(kind):
+    assert not inspect.isabstract(kind)
+    for name in ("kind", "argument", "metric", "score_names", "head", "linear_head"):
+        assert getattr(kind, name), name
+    assert kind.metric in kind.score_names
+    names = [other.argument for other in KINDS.values()]
+    assert names.count(kind.argument) == 1
+
+
+# --- read_tasks ---
+
+
+def test_tasks_come_kind_by_kind():
+    adata = make_adata(s=[0.0, 1.0, 2.0] * 2, b=list("xyx") * 2, a=["u", "v", "none"] * 2)
+    assert read_tasks(adata, keys_of(["b", "a"], ["s"]), ["none"]) == (
+        Categorical("b", ("x", "y")),
+        Categorical("a", ("u", "v")),
+        Continuous("s"),
+    )
+
+
+def test_tasks_of_one_kind():
+    adata = make_adata(s=[0.0, 1.0], t=[3, 4])
+    tasks = read_tasks(adata, {"continuous": ["t", "s"]})
+    assert tasks == (Continuous("t"), Continuous("s"))
+
+
+def test_tasks_leave_the_data_as_they_are():
+    adata = make_adata()
+    before = adata.obs.copy()
+    for task in read_tasks(adata, keys_of(["type"], ["age"]), ["b "]):
+        task.encode(task.column(adata, task.name))
+    pd.testing.assert_frame_equal(adata.obs, before)
+
+
+# --- task_from_dict ---
+
+
+@pytest.mark.parametrize(
+    "task", [Categorical("y", ("b", "a"), True), Categorical("y", (1, 2)), Continuous("s.t")]
+)
+def test_round_trip(task):
+    again = task_from_dict(task.to_dict())
+    assert again == task
+    assert type(again) is type(task)
+
+
+def test_from_dict_refuses_unknown_kinds():
+    with pytest.raises(ValueError, match=r"'ordinal'.*categorical"):
+        task_from_dict({"name": "y", "kind": "ordinal", "categories": []})
+
+
+# --- check_task_keys ---
+
+
+@pytest.mark.parametrize(
+    ("categorical", "continuous"), [(["type"], []), ([], ["age"]), (["type", "donor"], ["age"])]
+)
+def test_task_keys_that_will_do(categorical, continuous):
+    check_task_keys(make_adata(), keys_of(categorical, continuous))
+
+
+def test_no_task():
+    with pytest.raises(
+        ValueError,
+        match=r"No task given.*`categorical_keys` or `continuous_keys`.*"
+        r"\['type', 'age', 'donor'\]",
+    ):
+        check_task_keys(make_adata(), keys_of())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_absent_task(kind):
+    keys = {**keys_of(["type"], ["age"]), kind: ["typo"]}
+    with pytest.raises(KeyError, match=rf"`{kind}_keys` names 'typo'.*'donor'"):
+        check_task_keys(make_adata(), keys)
+
+
+def test_key_of_both_kinds():
+    message = r"\['age'\] are in both `categorical_keys` and `continuous_keys`"
+    with pytest.raises(ValueError, match=message):
+        check_task_keys(make_adata(), keys_of(["type", "age"], ["age"]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_repeated_task(kind):
+    with pytest.raises(ValueError, match=rf"`{kind}_keys` names 'age' more than once"):
+        check_task_keys(make_adata(), {**keys_of(), kind: ["age", "age"]})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_task_that_names_two_columns(kind):
+    adata = make_adata()
+    adata.obs.columns = ["type", "type", "donor"]
+    with pytest.raises(ValueError, match=r"more than one column 'type'"):
+        check_task_keys(adata, {**keys_of(), kind: ["type"]})
+
+
+@pytest.mark.parametrize("key", [3, None, ("type",)])
+def test_tasks_that_are_no_names(key):
+    for keys in (keys_of(["type", key]), keys_of(["type"], [key])):
+        with pytest.raises(TypeError, match=r"names of obs columns \(strings\), not"):
+            check_task_keys(make_adata(), keys)
+
+
+def test_labels_are_read_where_the_kind_finds_them():
+    adata = make_adata()
+    for kind in KINDS.values():
+        np.testing.assert_array_equal(kind.column(adata, "age"), adata.obs["age"])
