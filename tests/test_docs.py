@@ -43,10 +43,13 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
     """In order, in one namespace for each page; with few steps, as the results are not shown."""
     import matplotlib.pyplot as plt
 
-    import yoto_sc.model
+    from yoto_sc.model import YOTO
 
+    train = YOTO.train
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(yoto_sc.model._model, "_DEFAULT_STEPS", 40)
+    monkeypatch.setattr(
+        YOTO, "train", lambda self, max_steps=None, **k: train(self, max_steps or 40, **k)
+    )
     code = blocks(page, "python")
     assert code
     namespace = {}

@@ -48,7 +48,7 @@ LAYERS = {
     "_checks": layer({"_keys"}, TABLES),
     "_panel": layer({"_keys"}, TABLES),
     # The mathematics, on arrays.
-    "nn": layer(libraries={"torch"}),
+    "nn": layer(libraries={"numpy", "torch"}),
     "select": layer(libraries={"numpy", "scipy"}),
     "metrics": layer(libraries={"numpy", "scipy", "sklearn", "pandas"}),
     # What is asked.
@@ -372,7 +372,7 @@ def test_parameters_are_counted():
         ("_threads", "def f():\n    import torch"),
         ("_checks", "from yoto_sc.data import Task"),
         ("_checks", "from yoto_sc import tl"),
-        ("nn", "import numpy as np"),
+        ("nn", "import pandas as pd"),
         ("nn", "import anndata"),
         ("nn", "from yoto_sc.data import Task"),
         ("select", "import torch"),

@@ -129,12 +129,14 @@ class Problem:
     @property
     def var_names(self) -> pd.Index:
         """Names of the genes, shape ``(n_vars,)``."""
-        return self.tables.var_names
+        names: pd.Index = self.tables.var_names
+        return names
 
     @property
     def obs_names(self) -> pd.Index:
         """Names of the cells, shape ``(n_obs,)``."""
-        return self.tables.obs_names
+        names: pd.Index = self.tables.obs_names
+        return names
 
     @property
     def groups(self) -> pd.Series | None:

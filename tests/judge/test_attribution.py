@@ -100,7 +100,7 @@ def test_a_class_owes_a_gene_by_its_share_in_the_classs_rises():
     """Not by the rise itself: a class that is hard to tell loses most from any gene."""
     rng = np.random.default_rng(0)
     n_other = 0
-    for _ in range(8):
+    for _ in range(12):
         codes = rng.integers(3, size=300)
         values = (rng.normal(size=(3, 5))[codes] + rng.normal(size=(300, 5))).astype(np.float32)
         labels = [codes, values[:, 0], codes % 2]
@@ -108,7 +108,7 @@ def test_a_class_owes_a_gene_by_its_share_in_the_classs_rises():
         found = attribute(values, labels, TASKS, told, GENES, POWER)["category"].tolist()
         assert found == [row[1] for row in expected(values, labels, told)]
         n_other += found != [row[1] for row in expected(values, labels, told, by_share=False)]
-    assert n_other > 2
+    assert n_other > 1
 
 
 def test_planted_genes_serve_what_they_were_planted_for(cells):

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from anndata import AnnData
-from sklearn.metrics import f1_score, r2_score
 
 import yoto_sc as yt
 

@@ -28,7 +28,7 @@ class Expression(ABC):
     """Expression of all cells and genes, checked: finite, non-negative numbers in float32.
 
     A reader provides :meth:`blocks` and :meth:`take`. What it hands out are pieces that fit into
-    memory, as canonical CSR matrices.
+    memory, as CSR matrices.
 
     Counts are read as ``log(1 + count)``, the model's scale, and values that come normalised as
     they are; with `raw`, both as they are. The transform sees each number alone, so measuring

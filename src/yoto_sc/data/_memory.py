@@ -90,7 +90,7 @@ class MemoryExpression(Expression):
         columns: Any = slice(None) if genes is None else genes
         # Of few cells, all genes are soon copied; of most cells, some genes are.
         if isinstance(rows, slice) or 2 * len(rows) < self.n_obs:
-            part = self.matrix[rows][:, columns]
+            part: sp.csr_matrix = self.matrix[rows][:, columns]
         else:
             part = self.matrix[:, columns][rows]
         if raw or not self.is_counts:

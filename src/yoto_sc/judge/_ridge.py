@@ -126,4 +126,5 @@ def _inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         half, info = linalg.lapack.dpotri(factor, lower=1)
     if info != 0:
         raise np.linalg.LinAlgError("The matrix is not positive definite.")
-    return np.tril(half) + np.tril(half, -1).T
+    inverse: NDArray[np.float64] = np.tril(half) + np.tril(half, -1).T
+    return inverse

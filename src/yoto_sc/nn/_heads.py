@@ -107,11 +107,13 @@ class CrossEntropyHead(Head):
 
     Parameters
     ----------
-    n_genes, n_hidden, n_members, n_outputs, generator
+    n_genes, n_hidden, n_members, n_outputs
         As in :class:`Head`; one output for each class.
     class_weight_power
         A class of n cells weighs ``n ** -class_weight_power`` for each of its cells: 0 makes cells
         count alike, 1 makes classes count alike.
+    generator
+        As in :class:`Head`.
     """
 
     gene_axes: ClassVar = {**Head.gene_axes, "temperature": 0}
@@ -168,10 +170,12 @@ class SquaredErrorHead(Head):
 
     Parameters
     ----------
-    n_genes, n_hidden, n_members, n_outputs, generator
+    n_genes, n_hidden, n_members, n_outputs
         As in :class:`Head`; there is one output.
     class_weight_power
         Of no use here.
+    generator
+        As in :class:`Head`.
     """
 
     center: torch.Tensor

@@ -127,6 +127,10 @@ def survey(
     reduce
         Given weights of the cells, ``(n_obs, n_columns)``, and which cells to take,
         ``(n_obs, n_sets)``, sums expression and squared expression over the cells.
+
+    Returns
+    -------
+    `None`; the screenings have received their sums.
     """
     designs = [screening.designs() for screening in screenings]
     seen = [screening.seen() for screening in screenings]

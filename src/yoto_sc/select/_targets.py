@@ -62,7 +62,6 @@ class Target(ABC):
     def told(self, sums: Sums) -> NDArray[np.float64]:
         """Return by how much each gene alone lowers the criterion of the start, ``(n_vars,)``."""
 
-    @abstractmethod
     def moments(
         self, values: NDArray[np.float32], ridge: float = RIDGE, class_weight_power: float = 0.5
     ) -> ClassMoments:
@@ -76,7 +75,26 @@ class Target(ABC):
             Added to the variances.
         class_weight_power
             A cell of a class of n cells weighs ``n ** -class_weight_power``.
+
+        Returns
+        -------
+        Means of shape ``(n_points, n_vars)``, and the covariance, ``(n_vars, n_vars)``.
         """
+        explained, weights = self._explained(class_weight_power)
+        between, within, lengths = _decompose(values[self.seen], explained, weights, ridge)
+        return ClassMoments(self._points(between, lengths), within)
+
+    @abstractmethod
+    def _explained(
+        self, class_weight_power: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what the labels explain, ``(n_seen, n_columns)``, and the cells' weights."""
+
+    @abstractmethod
+    def _points(
+        self, between: NDArray[np.float64], lengths: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the points to tell apart, from the projections on what the labels explain."""
 
     def shuffled(self, rng: np.random.Generator) -> Self:
         """Deal the observed labels to the same cells at random."""
@@ -132,19 +150,19 @@ class Classes(Target):
             return np.zeros(means.shape[1])
         return 1 - mean_lambda(means / np.sqrt(within))
 
-    def moments(
-        self, values: NDArray[np.float32], ridge: float = RIDGE, class_weight_power: float = 0.5
-    ) -> ClassMoments:
-        """Return the means of the classes, in the order of the codes that occur."""
-        seen = self.seen
-        classes, codes, counts = np.unique(
-            self.labels[seen], return_inverse=True, return_counts=True
-        )
+    def _explained(
+        self, class_weight_power: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        labels = self.labels[self.seen]
+        classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
         weights = (counts.astype(np.float64) ** -class_weight_power)[codes]
         weights /= weights.sum()
-        indicators = (codes[:, None] == np.arange(len(classes))).astype(np.float64)
-        between, within, lengths = _decompose(values[seen], indicators, weights, ridge)
-        return ClassMoments(between / lengths[:, None], within)
+        return (codes[:, None] == np.arange(len(classes))).astype(np.float64), weights
+
+    def _points(
+        self, between: NDArray[np.float64], lengths: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        return between / lengths[:, None]  # the means of the classes, in the order of their codes
 
     def _n_class(self) -> NDArray[np.float64]:
         counts = np.unique(self.labels[self.seen], return_counts=True)[1]
@@ -184,14 +202,16 @@ class Numbers(Target):
         correlation: NDArray[np.float64] = (sums.by_column[1] / n) ** 2 / (variance + _EPS)
         return correlation
 
-    def moments(
-        self, values: NDArray[np.float32], ridge: float = RIDGE, class_weight_power: float = 0.5
-    ) -> ClassMoments:
-        """Return the two points, on the regression line."""
+    def _explained(
+        self, class_weight_power: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         target = self._standardized()[:, None]
-        weights = np.full(len(target), 1 / len(target))
-        between, within, _ = _decompose(values[self.seen], target, weights, ridge)
-        return ClassMoments(np.vstack([-between, between]), within)
+        return target, np.full(len(target), 1 / len(target))
+
+    def _points(
+        self, between: NDArray[np.float64], lengths: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        return np.vstack([-between, between])  # on the regression line
 
     def _standardized(self) -> NDArray[np.float64]:
         target = self.labels[self.seen].astype(np.float64)

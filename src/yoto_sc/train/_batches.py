@@ -160,8 +160,8 @@ class SelectionData(LightningDataModule):
         self._batch_size = recipe.batch_size
         self._sample_seed = int(rng.integers(2**31))
         self._thin = recipe.thin
-        self.n_epochs = min(_N_EPOCHS, int(recipe.max_steps))
-        self.n_steps = -(-recipe.max_steps // self.n_epochs)
+        self.n_steps = -(-int(recipe.max_steps) // _N_EPOCHS)
+        self.n_epochs = -(-int(recipe.max_steps) // self.n_steps)
 
     def narrow(self, genes: NDArray[np.intp]) -> None:
         """Keep only some genes."""

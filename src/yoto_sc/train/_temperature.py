@@ -54,6 +54,7 @@ def calibrate(
     for position, (head, observed) in enumerate(zip(module.heads, labels, strict=True)):
         if head.temperature is None:
             continue
+        head.temperature.fill_(1)
         known = (observed >= 0) & (head.get_buffer("class_weights").cpu().numpy()[observed] > 0)
         fitted = [
             fit_temperature(
