@@ -4,7 +4,7 @@ from yoto_sc.data._expression import Expression
 from yoto_sc.data._kinds import KINDS, Categorical, Continuous, Regression, Task
 from yoto_sc.data._memory import MemoryExpression
 from yoto_sc.data._reading import layer_of, read_expression
-from yoto_sc.data._tasks import check_task_keys, read_tasks, task_from_dict
+from yoto_sc.data._tasks import check_task_keys, keys_by_kind, read_tasks, task_from_dict
 
 __all__ = [
     "KINDS",
@@ -15,6 +15,7 @@ __all__ = [
     "Regression",
     "Task",
     "check_task_keys",
+    "keys_by_kind",
     "layer_of",
     "read_expression",
     "read_tasks",

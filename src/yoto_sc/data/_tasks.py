@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from yoto_sc._checks import as_list
 from yoto_sc.data._kinds import KINDS, Task
 
 if TYPE_CHECKING:
@@ -13,6 +14,21 @@ if TYPE_CHECKING:
 
     Keys = Mapping[str, Sequence[str]]
     """By the name of the kind, the keys of the tasks."""
+
+
+def keys_by_kind(**arguments: str | Sequence[Any] | None) -> dict[str, list[Any]]:
+    """Sort the keys that a public function was given, such as `categorical_keys`, by kind.
+
+    Raises
+    ------
+    TypeError
+        An argument is no list of keys.
+    """
+    return {
+        name: as_list(arguments[kind.argument], kind.argument)
+        for name, kind in KINDS.items()
+        if kind.argument in arguments
+    }
 
 
 def check_task_keys(adata: AnnData, keys: Keys) -> None:

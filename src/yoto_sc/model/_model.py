@@ -20,7 +20,7 @@ from yoto_sc._checks import (
 )
 from yoto_sc._problem import Problem
 from yoto_sc._threads import one_thread
-from yoto_sc.data import KINDS, check_task_keys
+from yoto_sc.data import KINDS, check_task_keys, keys_by_kind
 from yoto_sc.judge import default_validation_size, split_cells
 from yoto_sc.model._fields import TaskField, registered_tasks
 from yoto_sc.model._predicting import PredictionMixin
@@ -198,10 +198,7 @@ class YOTO(PredictionMixin, SavingMixin):
             Passed to scvi-tools' ``register_fields``.
         """
         setup_method_args = cls._get_setup_method_args(**locals())
-        keys = {
-            "categorical": as_list(categorical_keys, "categorical_keys"),
-            "continuous": as_list(continuous_keys, "continuous_keys"),
-        }
+        keys = keys_by_kind(categorical_keys=categorical_keys, continuous_keys=continuous_keys)
         if "source_registry" not in kwargs:  # new data need not have the labels
             check_task_keys(adata, keys)
             check_split_key(adata.obs, split_key)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from yoto_sc._checks import check_adata
+from yoto_sc.data import keys_by_kind
 from yoto_sc.metrics._cross_validation import CLASSIFIERS
 from yoto_sc.tl._panel_scores import Protocol, gene_list, panel_scores
 
@@ -91,7 +92,7 @@ def compare(
     return panel_scores(
         adata,
         {name: gene_list(adata, genes, f"panels[{name!r}]") for name, genes in panels.items()},
-        {"categorical": categorical_keys, "continuous": continuous_keys},
+        keys_by_kind(categorical_keys=categorical_keys, continuous_keys=continuous_keys),
         Protocol(classifiers, n_splits, use_rep, markers, random_state),
         layer=layer,
         split_key=split_key,

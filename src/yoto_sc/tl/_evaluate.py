@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoto_sc._checks import check_adata
+from yoto_sc.data import keys_by_kind
 from yoto_sc.metrics._cross_validation import CLASSIFIERS
 from yoto_sc.tl._panel_scores import Protocol, gene_list, panel_scores
 
@@ -171,7 +172,7 @@ def evaluate(
     return panel_scores(
         adata,
         {"": gene_list(adata, genes, "genes")},
-        {"categorical": categorical_keys, "continuous": continuous_keys},
+        keys_by_kind(categorical_keys=categorical_keys, continuous_keys=continuous_keys),
         Protocol(classifiers, n_splits, use_rep, markers, random_state),
         layer=layer,
         split_key=split_key,

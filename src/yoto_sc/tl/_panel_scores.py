@@ -55,7 +55,7 @@ class Protocol:
 def panel_scores(
     adata: AnnData,
     panels: Mapping[str, list[str]],
-    keys: Mapping[str, str | Sequence[str]],
+    keys: Mapping[str, Sequence[str]],
     protocol: Protocol,
     *,
     layer: str | None,
@@ -77,7 +77,6 @@ def panel_scores(
     layer, split_key, unlabeled
         As in :func:`yoto_sc.tl.evaluate`.
     """
-    keys = {kind: as_list(named, f"{kind}_keys") for kind, named in keys.items()}
     check_task_keys(adata, keys)
     check_split_key(adata.obs, split_key)
     check_split_is_no_task(split_key, [key for named in keys.values() for key in named])

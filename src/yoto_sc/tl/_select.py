@@ -9,7 +9,6 @@ import numpy as np
 
 from yoto_sc import _keys
 from yoto_sc._checks import (
-    as_list,
     check_adata,
     check_new_directory,
     check_not_foreign,
@@ -20,7 +19,7 @@ from yoto_sc._checks import (
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc._problem import Problem
 from yoto_sc._version import __version__
-from yoto_sc.data import KINDS, check_task_keys
+from yoto_sc.data import KINDS, check_task_keys, keys_by_kind
 from yoto_sc.rules import Requirements, check_n_genes, excluded_genes
 from yoto_sc.tl._groups import find_group_key, train_on_groups, with_group_scores
 from yoto_sc.tl._training import Request
@@ -209,10 +208,7 @@ def select(
     16
     """
     check_adata(adata)
-    keys = {
-        "categorical": as_list(categorical_keys, "categorical_keys"),
-        "continuous": as_list(continuous_keys, "continuous_keys"),
-    }
+    keys = keys_by_kind(categorical_keys=categorical_keys, continuous_keys=continuous_keys)
     requirements = Requirements(
         include=include,
         exclude=exclude,

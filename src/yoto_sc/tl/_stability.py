@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from yoto_sc._checks import (
-    as_list,
     check_adata,
     check_integer,
     check_no_repeats,
@@ -20,7 +19,7 @@ from yoto_sc._checks import (
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc._problem import Problem
 from yoto_sc._version import __version__
-from yoto_sc.data import check_task_keys
+from yoto_sc.data import check_task_keys, keys_by_kind
 from yoto_sc.judge import split_cells
 from yoto_sc.metrics import jaccard_index, kuncheva_index, mean_of_defined
 from yoto_sc.rules import Requirements, check_n_genes
@@ -151,10 +150,7 @@ def stability(
     (8, (2, 2))
     """
     check_adata(adata)
-    keys = {
-        "categorical": as_list(categorical_keys, "categorical_keys"),
-        "continuous": as_list(continuous_keys, "continuous_keys"),
-    }
+    keys = keys_by_kind(categorical_keys=categorical_keys, continuous_keys=continuous_keys)
     check_no_repeats("select_kwargs", select_kwargs, _NAMED)
     given = {**(select_kwargs or {})}
     check_split_key(adata.obs, given.pop("group_key", None), "group_key")
