@@ -113,7 +113,6 @@ class Problem:
         """Do as `from_adata` does, for tasks that are known, though not their labels."""
         requirements = Requirements() if requirements is None else requirements
         categorical = [task.name for task in tasks if task.kind == "categorical"]
-        requirements.check_types(adata.obs, categorical)
         expression = read_expression(adata, layer)
         return cls(
             expression,

@@ -15,7 +15,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 
 from yoto_sc._keys import Keys
-from yoto_sc.data import Categorical, Regression, task_from_dict
+from yoto_sc.data import Categorical, task_from_dict
 from yoto_sc.data._kinds._categorical import MISSING_CODE
 from yoto_sc.select import Classes
 
@@ -365,9 +365,7 @@ def fitted():
 
 def test_regression_is_told_apart_by_sklearns_discriminant_analysis(fitted):
     codes, left_out, predicted, times = fitted
-    got = ABC.from_regression(
-        Regression(predicted, left_out, np.eye(3)[codes], times / sum(times))
-    )
+    got = ABC.from_regression(predicted, left_out, np.eye(3)[codes], times / sum(times))
     analysis = LinearDiscriminantAnalysis(solver="lsqr")
     analysis.fit(left_out.repeat(times, axis=0), codes.repeat(times))
     np.testing.assert_allclose(got, analysis.predict_proba(predicted), atol=0.01)
@@ -377,7 +375,7 @@ def test_regression_is_told_apart_by_sklearns_discriminant_analysis(fitted):
 def test_regression_is_told_apart_by_normal_densities(fitted):
     codes, left_out, predicted, times = fitted
     share = times / times.sum()
-    got = ABC.from_regression(Regression(predicted, left_out, np.eye(3)[codes], share))
+    got = ABC.from_regression(predicted, left_out, np.eye(3)[codes], share)
     means = [np.average(left_out[codes == c], axis=0, weights=times[codes == c]) for c in range(3)]
     rest = left_out - np.array(means)[codes]
     within = rest.T @ (share[:, None] * rest)
@@ -394,7 +392,7 @@ def test_a_class_without_cells_is_never_predicted():
     codes = rng.integers(2, size=40)
     values = np.eye(3)[codes]
     left_out = values + 0.1 * rng.normal(size=values.shape)
-    got = ABC.from_regression(Regression(left_out, left_out, values, np.full(40, 1 / 40)))
+    got = ABC.from_regression(left_out, left_out, values, np.full(40, 1 / 40))
     assert np.isfinite(got).all()
     assert got[:, 2].max() < 1e-6
     assert (got.argmax(axis=1) == codes).mean() > 0.9

@@ -13,7 +13,7 @@ from scipy.stats import pearsonr
 from sklearn.metrics import r2_score, root_mean_squared_error
 
 from yoto_sc._keys import Keys
-from yoto_sc.data import Continuous, Regression, task_from_dict
+from yoto_sc.data import Continuous, task_from_dict
 from yoto_sc.select import Numbers
 
 TASK = Continuous("y")
@@ -209,10 +209,8 @@ def test_regressands_are_the_values_of_cells_that_count_alike(power):
 
 
 def test_what_a_regression_predicts_is_the_prediction():
-    fitted = Regression(
-        np.array([[1.5], [2.5]]), np.zeros((3, 1)), np.zeros((3, 1)), np.full(3, 1 / 3)
-    )
-    assert TASK.from_regression(fitted).tolist() == [1.5, 2.5]
+    rest = np.zeros((3, 1)), np.zeros((3, 1)), np.full(3, 1 / 3)
+    assert TASK.from_regression(np.array([[1.5], [2.5]]), *rest).tolist() == [1.5, 2.5]
 
 
 def test_guess_is_finite():

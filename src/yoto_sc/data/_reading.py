@@ -27,8 +27,6 @@ def read_expression(
 
     Parameters
     ----------
-    adata
-        Annotated data of shape ``(n_obs, n_vars)``.
     layer
         Layer to read; `None` reads ``X``, or ``adata.raw`` as `raw` says.
     genes

@@ -34,13 +34,6 @@ def keys_by_kind(**arguments: str | Sequence[Any] | None) -> dict[str, list[Any]
 def check_task_keys(adata: AnnData, keys: Keys) -> None:
     """Refuse sets of keys that name no task, or a task twice.
 
-    Parameters
-    ----------
-    adata
-        Annotated data with the labels.
-    keys
-        By the name of the kind, the keys of the tasks.
-
     Raises
     ------
     KeyError

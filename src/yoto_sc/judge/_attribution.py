@@ -46,12 +46,8 @@ def attribute(
         Expression of the panel's genes, by rank, shape ``(n_obs, n_genes)``.
     labels
         One encoded array of shape ``(n_obs,)`` for each task.
-    tasks
-        The tasks.
     told
         Those among which to choose, shape ``(n_tasks,)``.
-    genes
-        Var names of the panel, by rank.
     class_weight_power
         As in :func:`yoto_sc.select.stepwise_order`.
     """
@@ -89,12 +85,8 @@ def without_table(
 
     Parameters
     ----------
-    tasks
-        The tasks.
     labels
         One encoded array for each task, of the cells that are judged.
-    genes
-        Var names of the panel, by rank.
     whole
         For each task, the prediction of these cells from all of the panel.
     predict
@@ -133,8 +125,6 @@ def panel_table(
         Names of all genes.
     ranking
         Indices of the ranked genes, best first.
-    n_genes
-        Size of the panel.
     attribution
         What `attribute` returned.
     """

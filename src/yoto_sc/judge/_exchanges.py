@@ -71,10 +71,6 @@ class Exchanges:
     problem
         The cells, the tasks, and what the panel must be like with a substitute, too. Where it
         holds groups out, they are held out whole.
-    panel
-        Indices of the panel's genes.
-    rng
-        Source of randomness.
     """
 
     def __init__(

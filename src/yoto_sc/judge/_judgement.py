@@ -43,8 +43,6 @@ class Answers:
 
     Parameters
     ----------
-    split
-        Training and held-out cells.
     ranking
         Indices of the ranked genes, best first.
     n_trained
@@ -74,8 +72,6 @@ class Judgement:
 
     Parameters
     ----------
-    n_genes
-        Size of the panel.
     tasks, metrics, path, history, confusion, held_out
         Tables; see :class:`~yoto_sc.judge.Selection`.
     """
@@ -100,16 +96,12 @@ def judge(
 
     Parameters
     ----------
-    problem
-        What was asked.
     answers
         What the training says.
     n_genes
         Size of the panel, or ``"auto"``.
     class_weight_power
         Of the ridge regression beyond the network's size.
-    rng
-        Source of randomness.
     """
     tasks, split = problem.tasks, answers.split
     labels = [array[split.validation] for array in problem.labels]

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import linalg
 
-from yoto_sc.data import Regression
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -56,8 +54,6 @@ def ridge_path(
         For each task, the encoded labels of these cells, ``(n_train,)``.
     held_out
         Expression of the cells to predict, ``(n_held_out, n_genes)``.
-    tasks
-        The tasks.
     sizes
         Numbers of genes.
     class_weight_power
@@ -116,7 +112,7 @@ def _predict(
     inverse = _inverse(inner)
     duals = inverse @ (values - mean)
     left_out = values - duals / np.diagonal(inverse)[:, None]
-    return task.from_regression(Regression(mean + others @ duals, left_out, values, share))
+    return task.from_regression(mean + others @ duals, left_out, values, share)
 
 
 def _inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

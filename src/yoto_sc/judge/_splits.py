@@ -57,8 +57,6 @@ def split_cells(
 
     Parameters
     ----------
-    tasks
-        The tasks.
     labels
         One encoded array of shape ``(n_obs,)`` for each task.
     groups
@@ -66,8 +64,6 @@ def split_cells(
         trained on.
     validation_size
         Share of the cells to hold out, in ``[0, 1)``.
-    rng
-        Source of randomness.
 
     Raises
     ------

@@ -99,8 +99,6 @@ def predictions_table(
 
     Parameters
     ----------
-    tasks
-        The tasks.
     predictions
         One for each task.
     names

@@ -35,8 +35,6 @@ class TaskField(BaseAnnDataField):
         The key that holds the labels.
     kind
         Name of the task's kind.
-    unlabeled
-        Categories that stand for "no label".
     """
 
     def __init__(

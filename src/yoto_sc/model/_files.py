@@ -33,8 +33,6 @@ def write_model(
 
     Parameters
     ----------
-    directory
-        Where to write; made if absent.
     description
         Plain data, numpy arrays allowed.
     weights

@@ -65,8 +65,6 @@ def check_included(
         Var names, shape ``(n_vars,)``.
     required
         Mask of the genes in `include`, shape ``(n_vars,)``.
-    rule
-        Name of the rule.
     limit
         Mask of the genes that it allows, shape ``(n_vars,)``.
 

@@ -121,8 +121,6 @@ class GeneRules:
         ----------
         scores
             Shape ``(n_vars,)``, finite.
-        n_genes
-            Size of the panel.
 
         Returns
         -------

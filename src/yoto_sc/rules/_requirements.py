@@ -182,8 +182,6 @@ class Requirements:
             Expression of shape ``(n_obs, n_vars)``; it is read only if it matters.
         categorical_keys
             The categorical tasks.
-        unlabeled
-            Categories that stand for "no label".
 
         Raises
         ------

@@ -59,17 +59,7 @@ def find_group_key(obs: pd.DataFrame, tasks: Collection[str]) -> str | None:
 
 
 def train_on_groups(request: Request, problem: Problem, group_key: str) -> YOTO | None:
-    """Train once more with groups held out; `None`, and a line in the log, if that cannot be.
-
-    Parameters
-    ----------
-    request
-        How to train.
-    problem
-        What is asked.
-    group_key
-        Column of the groups.
-    """
+    """Train once more with groups held out; `None`, and a line in the log, if that cannot be."""
     try:  # only the scores are of use, so there is no second training on all cells
         return request.train(problem.holding_out(group_key), refit=False)
     except ValueError as error:
@@ -86,8 +76,6 @@ def with_group_scores(model: YOTO, group_model: YOTO, group_key: str | None) -> 
     ----------
     model, group_model
         Trained alike, with cells and with groups held out.
-    group_key
-        Column of the groups.
 
     Returns
     -------

@@ -62,21 +62,7 @@ def panel_scores(
     split_key: str | None,
     unlabeled: str | Sequence[object],
 ) -> pd.DataFrame:
-    """Score lists of genes, all on the same folds; see :func:`yoto_sc.tl.evaluate`.
-
-    Parameters
-    ----------
-    adata
-        Annotated data of shape ``(n_obs, n_vars)``.
-    panels
-        The lists, by name.
-    keys
-        By the name of the kind, the keys of the tasks.
-    protocol
-        How to score.
-    layer, split_key, unlabeled
-        As in :func:`yoto_sc.tl.evaluate`.
-    """
+    """Score lists of genes, all on the same folds; see :func:`yoto_sc.tl.evaluate`."""
     check_task_keys(adata, keys)
     check_split_key(adata.obs, split_key)
     check_split_is_no_task(split_key, [key for named in keys.values() for key in named])

@@ -66,8 +66,6 @@ class Request:
 
         Parameters
         ----------
-        problem
-            What is asked.
         **more
             Arguments of :meth:`yoto_sc.model.YOTO.train` that come before those that were given.
         """

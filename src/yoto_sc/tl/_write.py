@@ -17,15 +17,7 @@ if TYPE_CHECKING:
 
 
 def result_columns(names: Keys, keys: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the obs columns that predictions for some tasks are written to.
-
-    Parameters
-    ----------
-    names
-        The names of the results.
-    keys
-        By the name of the kind, the keys of the tasks.
-    """
+    """Return the obs columns that predictions for some tasks are written to."""
     return [
         column
         for kind, named in keys.items()
@@ -46,12 +38,6 @@ def write_predictions(
 
     Parameters
     ----------
-    adata
-        Where to write.
-    names
-        Under which names.
-    tasks
-        The tasks.
     predictions, latent
         What :meth:`yoto_sc.model.YOTO.predict_all` returned.
     min_confidence

@@ -122,14 +122,10 @@ class SelectionData(LightningDataModule):
         All cells and genes.
     genes
         Indices of the genes that take part, ``(n_genes,)``.
-    split
-        Training and held-out cells.
     recipe
         How long to train, and in which batches.
     n_members
         Size of the ensemble.
-    rng
-        Source of randomness.
 
     Attributes
     ----------

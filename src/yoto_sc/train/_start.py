@@ -107,8 +107,6 @@ def find_start(
         What single genes tell about the training cells.
     train
         Indices of the training cells.
-    n_genes
-        Size of the panel.
     class_weight_power
         A cell of a class of n cells weighs ``n ** -class_weight_power``.
     rng

@@ -35,8 +35,6 @@ def calibrate(
 
     Parameters
     ----------
-    module
-        The network, narrowed in rank order.
     values
         Expression of cells that it was not trained on, ``(n_obs, n_genes)``.
     labels

@@ -54,8 +54,6 @@ class Trained:
     ----------
     plan, data
         The training, over, and its cells; both narrowed to the trained genes in rank order.
-    split
-        Training and held-out cells.
     ranking
         Indices of the ranked genes, best first.
     trainer
@@ -107,8 +105,6 @@ class Training:
 
     Parameters
     ----------
-    problem
-        What is asked.
     recipe
         How to train for it.
     module
@@ -131,14 +127,8 @@ class Training:
 
         Parameters
         ----------
-        split
-            Training and held-out cells.
-        rng
-            Source of randomness.
         screening
             What single genes tell about the training cells, if it is known already.
-        description
-            What the progress is called.
 
         Raises
         ------
@@ -186,10 +176,6 @@ class Training:
 
         Parameters
         ----------
-        split
-            Training and held-out cells.
-        rng
-            Source of randomness.
         n_genes
             Size of the panel, or ``"auto"``.
         refit
@@ -233,14 +219,10 @@ def describe(
 
     Parameters
     ----------
-    problem
-        What was asked.
     trained
         The training that the panel is taken from.
     answers, judgement
         What it, or one like it on fewer cells, said of held-out cells, and how that was.
-    rng
-        Source of randomness.
     """
     module, data, n_genes = trained.module, trained.data, judgement.n_genes
     genes = list(problem.var_names[trained.ranking[:n_genes]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from yoto_sc.data._kinds._categorical import Categorical
 from yoto_sc.data._kinds._continuous import Continuous
-from yoto_sc.data._kinds._task import Regression, Task
+from yoto_sc.data._kinds._task import Task
 
 KINDS: dict[str, type[Task]] = {
     kind.kind: kind
@@ -15,4 +15,4 @@ KINDS: dict[str, type[Task]] = {
 }
 """In the order in which their tasks come."""
 
-__all__ = ["KINDS", "Categorical", "Continuous", "Regression", "Task"]
+__all__ = ["KINDS", "Categorical", "Continuous", "Task"]

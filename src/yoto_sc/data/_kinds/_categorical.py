@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import linalg, special
 
-from yoto_sc.data._kinds._task import Category, Regression, Task
+from yoto_sc.data._kinds._task import Category, Task
 from yoto_sc.metrics import (
     CLASSIFICATION_SCORES,
     classification_scores,
@@ -134,18 +134,22 @@ class Categorical(Task):
         weights = np.maximum(counts, 1) ** -class_weight_power
         return np.eye(self.n_outputs)[seen], weights[seen]
 
-    def from_regression(self, fitted: Regression) -> NDArray[np.float64]:
+    def from_regression(
+        self,
+        predicted: NDArray[np.float64],
+        left_out: NDArray[np.float64],
+        values: NDArray[np.float64],
+        share: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
         """Tell the classes apart by linear discriminant analysis of the fitted indicators."""
-        tiny = np.finfo(np.float64).tiny
-        indicators, share = fitted.values, fitted.share[:, None]
-        prior = np.maximum(fitted.share @ indicators, tiny)
-        centroids = indicators.T @ (share * fitted.left_out) / prior[:, None]
-        rest = fitted.left_out - indicators @ centroids
-        within = rest.T @ (share * rest)
+        prior = np.maximum(share @ values, np.finfo(np.float64).tiny)
+        centroids = values.T @ (share[:, None] * left_out) / prior[:, None]
+        rest = left_out - values @ centroids
+        within = rest.T @ (share[:, None] * rest)
         within[np.diag_indices_from(within)] += _SHRINKAGE * np.diagonal(within).mean() + 1e-12
         directions = linalg.solve(within, centroids.T, assume_a="pos")
         offsets = np.log(prior) - 0.5 * (centroids * directions.T).sum(axis=1)
-        logits = fitted.predicted @ directions + offsets
+        logits = predicted @ directions + offsets
         probabilities: NDArray[np.float64] = special.softmax(logits, axis=1)
         return probabilities
 

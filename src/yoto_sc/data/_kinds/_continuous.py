@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from yoto_sc.data._kinds._task import Regression, Task
+from yoto_sc.data._kinds._task import Task
 from yoto_sc.metrics import REGRESSION_SCORES, regression_scores, weighted_r2
 from yoto_sc.select import Numbers
 
@@ -84,9 +84,11 @@ class Continuous(Task):
         del class_weight_power
         return seen[:, None].astype(np.float64), np.ones(len(seen))
 
-    def from_regression(self, fitted: Regression) -> NDArray[np.float64]:
+    def from_regression(
+        self, predicted: NDArray[np.float64], *fits: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Return the predicted values."""
-        return fitted.predicted[:, 0]
+        return predicted[:, 0]
 
     def guess(self, n_obs: int) -> NDArray[np.float64]:
         """Return zeros."""

@@ -156,8 +156,23 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def from_regression(self, fitted: Regression) -> NDArray[np.float64]:
-        """Turn the values that a ridge regression gave into a prediction."""
+    def from_regression(
+        self,
+        predicted: NDArray[np.float64],
+        left_out: NDArray[np.float64],
+        values: NDArray[np.float64],
+        share: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Turn what a ridge regression made of :meth:`regressands` into a prediction.
+
+        Parameters
+        ----------
+        predicted
+            Its values for the cells to predict, ``(n_obs, n_outputs)``.
+        left_out, values, share
+            For the cells that were learned from, fits that leave each one out and the true values,
+            ``(n_seen, n_outputs)``, and weights that sum to 1, ``(n_seen,)``.
+        """
 
     @abstractmethod
     def guess(self, n_obs: int) -> NDArray[np.float64]:
@@ -208,26 +223,3 @@ class Task(ABC):
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """Rebuild a task of this kind from `to_dict`."""
         return cls(record["name"])
-
-
-@dataclass(frozen=True)
-class Regression:
-    """What a weighted ridge regression made of some values.
-
-    Parameters
-    ----------
-    predicted
-        For the cells to predict, shape ``(n_obs, n_outputs)``.
-    left_out
-        For the cells that were learned from, each by a fit that leaves it out,
-        ``(n_seen, n_outputs)``.
-    values
-        Their true values, ``(n_seen, n_outputs)``.
-    share
-        Their weights, which sum to 1, ``(n_seen,)``.
-    """
-
-    predicted: NDArray[np.float64]
-    left_out: NDArray[np.float64]
-    values: NDArray[np.float64]
-    share: NDArray[np.float64]
