@@ -64,7 +64,7 @@ LAYERS = {
     "model": layer(
         {"_keys", "_checks", "_panel", "_problem", "data", "judge", "rules", "train"}
         | MATHEMATICS,
-        TABLES | {"safetensors", "scvi", "sklearn", "torch"},
+        TABLES | {"rich", "safetensors", "scvi", "sklearn", "torch"},
     ),
     # What is called.
     "datasets": layer(libraries=TABLES | {"scanpy"}),

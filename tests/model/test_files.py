@@ -281,3 +281,39 @@ def test_loading_executes_nothing(directory, tmp_path, as_torch, load):
 def test_files_that_do_not_fit_together_are_damaged(directory):
     with pytest.raises(ValueError, match="its parts do not fit together"):
         YOTO.load(directory)
+
+
+def rewritten(model_dir, directory, change):
+    """Copy a saved model with another description, as if it had been saved so."""
+    description, weights = read_model(model_dir)
+    change(description)
+    write_model(directory, description, weights, overwrite=False)
+    return directory
+
+
+def test_a_model_of_the_first_version_predicts_the_same(model_dir, adata, tmp_path):
+    def as_before(description):
+        selection = description["selection"]
+        selection["from_raw"] = selection.pop("source") == "raw"
+        del selection["held_out"]
+        description["init"]["n_candidates"] = 1000
+
+    former = YOTO.load(rewritten(model_dir, tmp_path / "former", as_before), accelerator="cpu")
+    loaded = YOTO.load(model_dir, accelerator="cpu")
+    ours, theirs = (model.predict_all(adata) for model in (former, loaded))
+    for one, other in zip((*ours[0], ours[1]), (*theirs[0], theirs[1]), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert former.held_out.empty
+    assert former.panel() == loaded.panel()
+
+
+def test_devices_are_those_that_are_there(model_dir):
+    assert YOTO.load(model_dir, accelerator="cpu", device=0).device.type == "cpu"
+    has_cuda = torch.cuda.is_available()
+    expected = "cuda" if has_cuda else "cpu"
+    assert YOTO.load(model_dir).device.type == expected
+    with pytest.raises(ValueError, match="accelerator='abacus' is not there; there are .*cpu"):
+        YOTO.load(model_dir, accelerator="abacus")
+    if not has_cuda and not torch.backends.mps.is_available():
+        with pytest.raises(ValueError, match="is not there"):
+            YOTO.load(model_dir, accelerator="gpu")

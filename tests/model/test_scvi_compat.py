@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
-import rich.pretty  # noqa: F401  # scvi-tools 1.4 uses it without importing it
 import scipy.sparse as sp
 
 import yoto_sc as yt
@@ -232,3 +231,26 @@ def test_callbacks_and_trainer(adata: AnnData, train: Callable[..., Any]) -> Non
     model = train(adata, train_kwargs={"max_steps": 4, "callbacks": [count]})
     assert count.steps == 2 * 4  # without the held-out cells, and with them
     assert model.trainer.global_step == 4
+
+
+def test_the_module_runs_as_scvi_tools_runs_modules(model: YOTO, adata: AnnData) -> None:
+    """`BaseModuleClass.forward`: input, inference, input, generative, loss."""
+    import torch
+
+    expression = model._problem.expression.take(slice(0, 20), None).toarray()
+    genes = adata.var_names.get_indexer(model.selection.trained_genes)
+    tensors = {
+        "X": torch.from_numpy(expression[:, genes]),
+        **{
+            f"task_{t}": torch.from_numpy(labels[:20])
+            for t, labels in enumerate(model._problem.labels)
+        },
+    }
+    with torch.no_grad():
+        encoded, outputs, loss = model.module(tensors)
+    assert encoded["hidden"].shape[1] == 20
+    assert list(outputs) == ["task_0", "task_1", "task_2"]
+    total = sum(float(loss.extra_metrics[key]) for key in outputs)
+    assert float(loss.loss) == pytest.approx(total)
+    with pytest.raises(NotImplementedError):
+        model.module.sample()

@@ -188,6 +188,7 @@ def _no_figure_left_open() -> Iterator[None]:
     """Every test also checks that pyplot holds no figure afterwards."""
     import matplotlib.pyplot as plt
 
+    plt.close("all")  # what tests of other files may have left
     yield
     left = plt.get_fignums()
     plt.close("all")

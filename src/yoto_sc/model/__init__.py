@@ -1,6 +1,6 @@
 """The model, for users of scvi-tools."""
 
 from yoto_sc.model._model import YOTO
-from yoto_sc.train import SelectionTrainingPlan, YOTOModule
+from yoto_sc.train import Recipe, SelectionTrainingPlan, YOTOModule
 
-__all__ = ["YOTO", "SelectionTrainingPlan", "YOTOModule"]
+__all__ = ["YOTO", "Recipe", "SelectionTrainingPlan", "YOTOModule"]

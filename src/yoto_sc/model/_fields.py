@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import rich.pretty  # noqa: F401 - scvi-tools' view_anndata_setup needs it, and does not import it
 from scvi.data.fields import BaseAnnDataField
 
 from yoto_sc.data import KINDS, task_from_dict

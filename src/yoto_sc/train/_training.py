@@ -246,19 +246,15 @@ def describe(
 
     is_known = len(data.validation) > 0
     whole = answers.by_size[n_genes] if is_known else predict(np.ones(n_genes, dtype=bool))
+    tables = {name: table for name, table in vars(judgement).items() if name != "n_genes"}
     return Selection(
         panel=panel_table(problem.var_names, trained.ranking, n_genes, attribution),
         n_trained=module.n_genes,
         is_counts=problem.expression.is_counts,
         source=problem.expression.source,
-        tasks=judgement.tasks,
-        metrics=judgement.metrics,
-        path=judgement.path,
-        history=judgement.history,
-        confusion=judgement.confusion,
-        held_out=judgement.held_out,
         attribution=attribution,
         without=without_table(
             problem.tasks, [array[index] for array in cells.labels], genes, whole, predict
         ),
+        **tables,
     )
