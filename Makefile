@@ -30,7 +30,7 @@ export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test lint docs demo pictures tutorials clean
+.PHONY: help setup test slow lint docs demo pictures tutorials clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,8 +45,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -c constraints.txt -e ".[dev]"
 	@touch $@
 
-test: $(STAMP) ## run the tests with coverage
-	$(BIN)/python -m pytest --cov
+test: $(STAMP) ## run the tests with coverage, two at a time
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov
+
+slow: $(STAMP) ## run the tests that take long
+	$(BIN)/python -m pytest -m slow
 
 lint: $(STAMP) ## ruff check, ruff format --check and mypy
 	$(BIN)/ruff check .

@@ -80,12 +80,14 @@ QUALIFIED_NAMES = {
     "scvi.module.base._base_module.BaseModuleClass": "scvi.module.base.BaseModuleClass",
     "yoto_sc._panel.Panel": "yoto_sc.Panel",
     "YOTOModule": "yoto_sc.model.YOTOModule",
+    "yoto_sc.train.Recipe": "yoto_sc.model.Recipe",
+    "yoto_sc.train._recipe.Recipe": "yoto_sc.model.Recipe",
     "yoto_sc.nn._schedules.Annealing": "yoto_sc.nn.Annealing",
 }
 # Inner parts have no page of their own; annotations name them with or without their module.
 nitpick_ignore_regex = [
     ("py:class", r"np\.\w+"),
-    ("py:class", r"yoto_sc\.(model|nn)\..+"),
+    ("py:class", r"yoto_sc\.(_problem|model|nn|train)\..+"),
     ("py:class", r"\w+"),
 ]
 

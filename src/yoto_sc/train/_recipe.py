@@ -25,10 +25,14 @@ class Recipe:
         Course of the panel size, the temperature and the noise.
     seed
         Seed of everything random.
-    max_steps, batch_size
-        Number of batches, over all epochs, and of cells in each of them for each member.
-    lr, weight_decay
-        Of the weights (AdamW).
+    max_steps
+        Number of batches, over all epochs.
+    batch_size
+        Cells in a batch, for each member.
+    lr
+        Learning rate of the weights (AdamW).
+    weight_decay
+        Of the weights that multiply expression or the representation.
     score_lr
         Learning rate of the scores (Adam); `None`: the more cells for each gene of the panel, the
         faster, ``min(5e-3, 3e-6 * n_train / n_genes)``.
