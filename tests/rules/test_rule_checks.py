@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from yoto_sc.rules import Cap, GeneRules, check_n_genes
-from yoto_sc.rules._checks import check_included
+from yoto_sc.rules._gene_rules import check_included
 
 
 def make_rules(n_allowed=5, n_required=0, n_vars=8):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import yoto_sc as yt
-from yoto_sc.tl._training import Request
+from yoto_sc.tl._request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable

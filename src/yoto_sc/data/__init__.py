@@ -1,8 +1,8 @@
 """What is read: the only folder that knows where numbers lie, and what labels look like."""
 
 from yoto_sc.data._expression import Expression
+from yoto_sc.data._in_memory import MemoryExpression
 from yoto_sc.data._kinds import KINDS, Categorical, Continuous, Task
-from yoto_sc.data._memory import MemoryExpression
 from yoto_sc.data._reading import layer_of, read_expression
 from yoto_sc.data._tasks import check_task_keys, keys_by_kind, read_tasks, task_from_dict
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from yoto_sc.data._memory import MemoryExpression, canonical, minimum
+from yoto_sc.data._in_memory import MemoryExpression, canonical, minimum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,7 +1,6 @@
 """What is asked of a panel: which genes may, which must, and how much there may be in all."""
 
-from yoto_sc.rules._checks import check_n_genes
-from yoto_sc.rules._gene_rules import Cap, GeneRules
+from yoto_sc.rules._gene_rules import Cap, GeneRules, check_n_genes
 from yoto_sc.rules._limits import limit_expression
 from yoto_sc.rules._requirements import Requirements, excluded_genes
 

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from yoto_sc.rules._checks import check_included
-from yoto_sc.rules._gene_rules import Cap
+from yoto_sc.rules._gene_rules import Cap, check_included
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

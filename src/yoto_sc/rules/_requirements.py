@@ -12,8 +12,7 @@ import pandas as pd
 
 from yoto_sc._checks import as_list, check_amount, check_column, mask_of
 from yoto_sc.data import Categorical
-from yoto_sc.rules._checks import check_included
-from yoto_sc.rules._gene_rules import Cap, GeneRules
+from yoto_sc.rules._gene_rules import Cap, GeneRules, check_included
 from yoto_sc.rules._limits import limit_expression
 
 if TYPE_CHECKING:

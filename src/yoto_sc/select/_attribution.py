@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yoto_sc.select._moments import RIDGE
+from yoto_sc.select._targets import RIDGE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

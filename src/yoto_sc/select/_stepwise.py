@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yoto_sc.select._moments import RIDGE, mean_lambda
+from yoto_sc.select._targets import RIDGE, mean_lambda
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

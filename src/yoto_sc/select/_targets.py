@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import scipy.sparse as sp
 
-from yoto_sc.select._moments import RIDGE, ClassMoments, mean_lambda
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+RIDGE = 0.1
+"""Added to unit variances within classes: near copies and rare genes bring little."""
 _EPS = 1e-9
+
+
+class ClassMoments(NamedTuple):
+    """What the labels of one task make of some genes of unit variance.
+
+    Parameters
+    ----------
+    means
+        The points to tell apart, shape ``(n_points, n_vars)``.
+    within
+        The covariance around them, shape ``(n_vars, n_vars)``.
+    """
+
+    means: NDArray[np.float64]
+    within: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -218,6 +233,30 @@ class Numbers(Target):
         target -= target.mean()
         spread = target.std()
         return target / spread if spread > 0 else target
+
+
+def mean_lambda(
+    means: NDArray[np.float64], distances: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Return the mean of Wilks' lambda over the pairs of classes, for each gene ``(n_vars,)``.
+
+    Parameters
+    ----------
+    means
+        Of the classes, in units of each gene's standard deviation within them, shape
+        ``(n_classes, n_vars)``.
+    distances
+        Squared distances of the classes by other genes, ``(n_classes, n_classes)``; `None`: there
+        are no other genes.
+    """
+    total = np.zeros(means.shape[1])
+    for a in range(1, len(means)):  # one class at a time: all pairs may be too many to hold
+        squares = (means[:a] - means[a]) ** 2
+        if distances is not None:
+            squares += distances[a, :a, None]
+        total += (1 / (1 + squares / 4)).sum(axis=0)
+    n_pairs = len(means) * (len(means) - 1) / 2
+    return total / max(n_pairs, 1)
 
 
 def _decompose(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from yoto_sc._problem import Problem
     from yoto_sc.model import YOTO
-    from yoto_sc.tl._training import Request
+    from yoto_sc.tl._request import Request
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from yoto_sc._version import __version__
 from yoto_sc.data import KINDS, check_task_keys, keys_by_kind
 from yoto_sc.rules import Requirements, check_n_genes, excluded_genes
 from yoto_sc.tl._groups import find_group_key, train_on_groups, with_group_scores
-from yoto_sc.tl._training import Request
+from yoto_sc.tl._request import Request
 from yoto_sc.tl._write import result_columns, write_predictions
 
 if TYPE_CHECKING:

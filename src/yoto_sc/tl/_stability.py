@@ -23,7 +23,7 @@ from yoto_sc.data import check_task_keys, keys_by_kind
 from yoto_sc.judge import split_cells
 from yoto_sc.metrics import jaccard_index, kuncheva_index, mean_of_defined
 from yoto_sc.rules import Requirements, check_n_genes
-from yoto_sc.tl._training import Request
+from yoto_sc.tl._request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -69,7 +69,6 @@ class Categorical(Task):
 
     @property
     def n_outputs(self) -> int:
-        """Number of classes."""
         return len(self.categories)
 
     def in_sorted_order(self) -> Self:
@@ -80,7 +79,6 @@ class Categorical(Task):
             return self
 
     def encode(self, column: pd.Series) -> NDArray[Any]:
-        """Turn a column of labels into codes, shape ``(n_obs,)``."""
         code_of: dict[object, int] = {c: code for code, c in enumerate(self.categories)}
         labels = _as_categorical(column)
         codes = np.array(
@@ -92,7 +90,6 @@ class Categorical(Task):
         return encoded
 
     def decode(self, prediction: NDArray[Any]) -> pd.Categorical:
-        """Return the most probable class of each cell."""
         return self.from_codes(prediction.argmax(axis=1))
 
     def from_codes(self, codes: NDArray[np.integer[Any]]) -> pd.Categorical:
@@ -101,11 +98,9 @@ class Categorical(Task):
         return pd.Categorical.from_codes(codes, categories=categories, ordered=self.ordered)
 
     def observed(self, encoded: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which entries hold a label."""
         return np.asarray(encoded != MISSING_CODE)
 
     def blank(self, encoded: NDArray[Any], hidden: NDArray[np.bool_]) -> NDArray[Any]:
-        """Return the codes with -1 for the `hidden` cells."""
         return np.where(hidden, np.array(MISSING_CODE, dtype=encoded.dtype), encoded)
 
     def only_in(self, encoded: NDArray[Any], chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -114,15 +109,12 @@ class Categorical(Task):
         return chosen & self.observed(encoded) & ~elsewhere
 
     def strata(self, encoded: NDArray[Any]) -> NDArray[Any]:
-        """Return the codes: each class gives its share to a split."""
         return encoded
 
     def target(self, encoded: NDArray[Any]) -> Classes:
-        """Return the labels as closed forms see them."""
         return Classes(encoded)
 
     def points_told(self, encoded: NDArray[Any]) -> Sequence[str]:
-        """Name the classes that occur."""
         codes = np.unique(encoded[self.observed(encoded)])
         return [str(self.categories[code]) for code in codes]
 
@@ -171,7 +163,6 @@ class Categorical(Task):
     def confusion(
         self, encoded: NDArray[Any], prediction: NDArray[Any]
     ) -> list[tuple[str, str, int]]:
-        """Count cells by observed and predicted class; pairs that occur."""
         counts = confusion_counts(encoded, prediction.argmax(axis=1), self.n_outputs)
         return [
             (str(self.categories[i]), str(self.categories[j]), int(counts[i, j]))
@@ -179,7 +170,6 @@ class Categorical(Task):
         ]
 
     def columns(self, keys: Keys) -> list[str]:
-        """Name the columns of the predictions and of their probabilities."""
         return [keys.prediction(self.name), keys.confidence(self.name)]
 
     def written(
@@ -195,7 +185,6 @@ class Categorical(Task):
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types for JSON."""
         return {
             **super().to_dict(),
             "categories": list(self.categories),
@@ -204,7 +193,6 @@ class Categorical(Task):
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        """Rebuild a task from `to_dict`."""
         return cls(record["name"], tuple(record["categories"]), record["ordered"])
 
 

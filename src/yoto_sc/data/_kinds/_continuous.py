@@ -44,27 +44,21 @@ class Continuous(Task):
 
     @property
     def n_outputs(self) -> int:
-        """Number of outputs of the task's head."""
         return 1
 
     def encode(self, column: pd.Series) -> NDArray[Any]:
-        """Turn a column into ``float32``, NaN where missing."""
         return as_float(column, self.name).astype(np.float32)
 
     def encode_exactly(self, column: pd.Series) -> NDArray[np.float64]:
-        """Turn a column into ``float64``, NaN where missing."""
         return as_float(column, self.name)
 
     def decode(self, prediction: NDArray[Any]) -> NDArray[Any]:
-        """Return the values."""
         return prediction
 
     def observed(self, encoded: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which entries hold a value."""
         return np.asarray(~np.isnan(encoded))
 
     def blank(self, encoded: NDArray[Any], hidden: NDArray[np.bool_]) -> NDArray[Any]:
-        """Return the values with NaN for the `hidden` cells."""
         return np.where(hidden, np.array(np.nan, dtype=encoded.dtype), encoded)
 
     def only_in(self, encoded: NDArray[Any], chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -74,7 +68,6 @@ class Continuous(Task):
         return np.zeros(len(encoded), dtype=bool) if rest_varies else chosen & observed
 
     def target(self, encoded: NDArray[Any]) -> Numbers:
-        """Return the labels as closed forms see them."""
         return Numbers(encoded)
 
     def regressands(
@@ -87,7 +80,6 @@ class Continuous(Task):
     def from_regression(
         self, predicted: NDArray[np.float64], *fits: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return the predicted values."""
         return predicted[:, 0]
 
     def guess(self, n_obs: int) -> NDArray[np.float64]:
@@ -105,13 +97,11 @@ class Continuous(Task):
         return weighted_r2(encoded, prediction, weights)
 
     def columns(self, keys: Keys) -> list[str]:
-        """Name the column of the predictions."""
         return [keys.prediction(self.name)]
 
     def written(
         self, keys: Keys, prediction: NDArray[Any], min_confidence: float | None = None
     ) -> Mapping[str, Any]:
-        """Return the values in ``float32``; they have no confidence."""
         del min_confidence
         return {keys.prediction(self.name): prediction.astype(np.float32)}
 

@@ -61,20 +61,16 @@ class MemoryExpression(Expression):
 
     @property
     def n_obs(self) -> int:
-        """Number of cells."""
         return int(self.matrix.shape[0])
 
     @property
     def n_vars(self) -> int:
-        """Number of genes."""
         return int(self.matrix.shape[1])
 
     def of_cells(self, cells: NDArray[np.intp]) -> Self:
-        """Return the expression of some cells only."""
         return replace(self, matrix=self.matrix[cells])
 
     def blocks(self, *, raw: bool = False) -> Iterator[tuple[slice, sp.csr_matrix]]:
-        """Iterate over row slices and the rows, of shape ``(n_rows, n_vars)``."""
         for rows in _row_blocks(*self.matrix.shape):
             yield rows, self.take(rows, None, raw=raw)
 
@@ -85,7 +81,6 @@ class MemoryExpression(Expression):
         *,
         raw: bool = False,
     ) -> sp.csr_matrix:
-        """Return some cells and genes; see :meth:`Expression.take`."""
         rows: Any = slice(None) if cells is None else cells
         columns: Any = slice(None) if genes is None else genes
         # Of few cells, all genes are soon copied; of most cells, some genes are.
