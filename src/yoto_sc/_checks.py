@@ -23,15 +23,7 @@ if TYPE_CHECKING:
 
 
 def check_adata(adata: AnnData) -> None:
-    """Refuse objects that cannot be worked on as a whole, in memory, by name.
-
-    Raises
-    ------
-    TypeError
-        Not an AnnData object.
-    ValueError
-        A view, a backed object, an empty one, or one whose names are not unique.
-    """
+    """Refuse objects that cannot be worked on as a whole, in memory, by name."""
     if not isinstance(adata, AnnData):
         raise TypeError(f"adata must be an AnnData object, not {type(adata).__name__}.")
     if adata.isbacked:
@@ -54,15 +46,7 @@ def check_adata(adata: AnnData) -> None:
 
 
 def check_split_key(obs: pd.DataFrame, split_key: str | None, argument: str = "split_key") -> None:
-    """Refuse a column that cannot split the cells into groups.
-
-    Raises
-    ------
-    KeyError
-        `split_key` is no column of `obs`.
-    ValueError
-        There are fewer than two groups.
-    """
+    """Refuse a column that cannot split the cells into groups."""
     if split_key is None:
         return
     if not isinstance(split_key, str):
@@ -79,21 +63,7 @@ def check_split_key(obs: pd.DataFrame, split_key: str | None, argument: str = "s
 def check_written_keys(keys: Keys, written: Sequence[str], inputs: Collection[str | None]) -> None:
     """Refuse names under which a result would overwrite an input or another result.
 
-    Parameters
-    ----------
-    keys
-        The names.
-    written
-        The obs columns of the results.
-    inputs
-        The columns that are read.
-
-    Raises
-    ------
-    TypeError
-        ``key_added`` is no string.
-    ValueError
-        Two results, or a result and an input, share a column.
+    Both `written` and `inputs` are obs columns.
     """
     if not isinstance(keys.key, str) or not keys.key:
         raise TypeError(f"key_added must be a non-empty string, not {keys.key!r}.")
@@ -106,13 +76,7 @@ def check_written_keys(keys: Keys, written: Sequence[str], inputs: Collection[st
 
 
 def check_split_is_no_task(split_key: str | None, tasks: Collection[str]) -> None:
-    """Refuse to hold out the groups of a column that is to be predicted.
-
-    Raises
-    ------
-    ValueError
-        `split_key` is one of the `tasks`.
-    """
+    """Refuse to hold out the groups of a column that is to be predicted."""
     if split_key in tasks:
         raise ValueError(
             f"split_key={split_key!r} is also a task; groups that are held out cannot be learned."
@@ -124,21 +88,7 @@ def check_not_foreign(
 ) -> None:
     """Refuse names under which something else than an earlier selection is stored already.
 
-    Parameters
-    ----------
-    adata
-        Annotated data.
-    keys
-        The names.
-    written
-        The obs columns of the results.
-    columns
-        The var columns that are read, by argument.
-
-    Raises
-    ------
-    ValueError
-        A result would overwrite an entry that no selection under this key wrote.
+    The result's obs columns are `written`; `columns` are the var columns read, by argument.
     """
     var = {keys.selected, keys.rank, keys.score}
     for argument, column in columns.items():
@@ -165,30 +115,14 @@ def check_not_foreign(
 
 
 def check_no_repeats(argument: str, given: Mapping[str, Any] | None, named: Sequence[str]) -> None:
-    """Refuse further arguments that have a name of their own in the call.
-
-    Raises
-    ------
-    TypeError
-        `given` holds one of `named`.
-    """
+    """Refuse further arguments that have a name of their own in the call."""
     repeated = sorted(set(named) & set(given or {}))
     if repeated:
         raise TypeError(f"Pass {repeated} as arguments of their own, not in `{argument}`.")
 
 
 def check_panel(names: pd.Index, genes: Sequence[str], argument: str) -> None:
-    """Refuse gene lists that are empty, name an unknown gene, or one twice.
-
-    Raises
-    ------
-    KeyError
-        A gene is not among `names`.
-    TypeError
-        A gene name is no string.
-    ValueError
-        No gene, or a gene twice.
-    """
+    """Refuse gene lists that are empty, name an unknown gene, or one twice."""
     if not genes:
         raise ValueError(f"`{argument}` holds no gene. Name at least one of adata.var_names.")
     mask_of(names, genes, argument)
@@ -198,31 +132,24 @@ def check_panel(names: pd.Index, genes: Sequence[str], argument: str) -> None:
 
 
 def check_amount(value: object, name: str) -> None:
-    """Refuse what is no finite number from 0 up.
+    """Refuse what is no finite number from 0 up."""
+    _check_number(value, name, np.inf, "finite and at least 0")
 
-    Raises
-    ------
-    TypeError
-        No number.
-    ValueError
-        Negative, infinite or NaN.
-    """
-    if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
+
+def check_fraction(value: object, name: str) -> None:
+    """Refuse what is no number from 0 to below 1."""
+    _check_number(value, name, 1, "at least 0 and below 1")
+
+
+def _check_number(value: object, name: str, end: float, bounds: str) -> None:
+    if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number, not {value!r}.")
-    if not 0 <= float(value) < np.inf:
-        raise ValueError(f"{name} must be finite and at least 0, not {value}.")
+    if not 0 <= float(value) < end:
+        raise ValueError(f"{name} must be {bounds}, not {value}.")
 
 
 def check_integer(value: object, name: str, *, minimum: int, maximum: int = 2**63 - 1) -> None:
-    """Refuse what is no integer in the range.
-
-    Raises
-    ------
-    TypeError
-        No integer.
-    ValueError
-        Too small or too large.
-    """
+    """Refuse what is no integer in the range."""
     if not is_integer(value):
         raise TypeError(f"{name} must be an integer, not {value!r}.")
     if not minimum <= value <= maximum:
@@ -230,32 +157,8 @@ def check_integer(value: object, name: str, *, minimum: int, maximum: int = 2**6
         raise ValueError(f"{name} must be {bounds}, not {value}.")
 
 
-def check_fraction(value: object, name: str) -> None:
-    """Refuse what is no number from 0 to below 1.
-
-    Raises
-    ------
-    TypeError
-        No number.
-    ValueError
-        Out of range.
-    """
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number, not {value!r}.")
-    if not 0 <= float(value) < 1:
-        raise ValueError(f"{name} must be at least 0 and below 1, not {value}.")
-
-
 def check_new_directory(path: object, name: str) -> None:
-    """Refuse what cannot become a directory.
-
-    Raises
-    ------
-    TypeError
-        No path.
-    ValueError
-        It exists, or cannot be made where it should be.
-    """
+    """Refuse what cannot become a directory."""
     if not isinstance(path, str | PathLike):
         raise TypeError(f"{name} must be a path, not {path!r}.")
     directory = Path(path)
@@ -267,13 +170,7 @@ def check_new_directory(path: object, name: str) -> None:
 
 
 def as_list(value: str | Iterable[Any] | None, name: str) -> list[Any]:
-    """Return a list; a single string is one entry, `None` is none.
-
-    Raises
-    ------
-    TypeError
-        No list.
-    """
+    """Return a list; a single string is one entry, `None` is none."""
     if value is None:
         return []
     if not isinstance(value, Iterable):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 DEFAULT_KEY = "yoto"
 """The default of every ``key_added`` and ``key`` argument."""
 
-
 PARAMS, TASKS, HISTORY = "params", "tasks", "history"
 METRICS, PATH, CONFUSION = "metrics", "path", "confusion"
 ATTRIBUTION, WITHOUT = "attribution", "without"
@@ -17,13 +16,7 @@ HELD_OUT, GROUP_HELD_OUT = "held_out", "group_held_out"
 
 @dataclass(frozen=True)
 class Keys:
-    """The names under which one selection is stored.
-
-    Parameters
-    ----------
-    key
-        The prefix of all names, ``key_added`` of the public functions.
-    """
+    """The names under which one selection is stored; all begin with `key`, its ``key_added``."""
 
     key: str = DEFAULT_KEY
 

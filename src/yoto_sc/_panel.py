@@ -22,6 +22,8 @@ ATTRIBUTION_COLUMNS = ("task", "category")
 COLUMNS = ("selected", "rank", "score", *ATTRIBUTION_COLUMNS)
 _NAME_COLUMNS = ("symbol", "ensembl_id")
 _OPTIONAL_COLUMNS = (*_NAME_COLUMNS, "cost")
+_DTYPES: dict[str, Any] = {"selected": bool, "rank": "Int64", "score": np.float32, "cost": float}
+"""All other columns hold text."""
 _CSV_COLUMNS = (*_NAME_COLUMNS, "rank", "score", "role", *ATTRIBUTION_COLUMNS, "cost")
 
 _SYMBOLS = ("gene_symbols", "gene_symbol", "symbol", "feature_name", "gene_name", "gene_names")
@@ -63,22 +65,12 @@ class Panel:
         if not self.table.index.is_unique:
             twice = self.table.index[self.table.index.duplicated()][0]
             raise ValueError(f"Every gene may occur once in a panel, but {twice!r} occurs twice.")
-        table = pd.DataFrame(
-            {
-                "selected": self.table["selected"].astype(bool),
-                "rank": self.table["rank"].astype("Int64"),
-                "score": self.table["score"].astype(np.float32),
-                **{c: self.table[c].fillna("").astype(str) for c in ATTRIBUTION_COLUMNS},
-                **{
-                    c: self.table[c].astype(float)
-                    if c == "cost"
-                    else self.table[c].astype(object).fillna("").astype(str)
-                    for c in _OPTIONAL_COLUMNS
-                    if c in self.table.columns
-                },
-            },
-            index=self.table.index.astype(str),
-        )
+        columns = [c for c in (*COLUMNS, *_OPTIONAL_COLUMNS) if c in self.table.columns]
+        table = self.table[columns].set_axis(self.table.index.astype(str))
+        for column in columns:
+            dtype = _DTYPES.get(column, str)
+            given = table[column].astype(object).fillna("") if dtype is str else table[column]
+            table[column] = given.astype(dtype)
         unranked = table.index[table["selected"] & table["rank"].isna()]
         if len(unranked):
             raise ValueError(f"The selected gene {unranked[0]!r} has no rank.")
@@ -122,28 +114,21 @@ class Panel:
             `adata` holds no selection under `key`.
         """
         keys = Keys(key)
-        absent = [c for c in (keys.selected, keys.rank, keys.score) if c not in adata.var.columns]
+        columns = {keys.selected: "selected", keys.rank: "rank", keys.score: "score"}
+        absent = [column for column in columns if column not in adata.var.columns]
         if absent:
             raise KeyError(
                 f"adata.var has no column {absent[0]!r}. Run yoto_sc.tl.select(adata, …, "
                 f"key_added={key!r}) first, or pass the key it was run with."
             )
-        table = pd.DataFrame(
-            {
-                "selected": adata.var[keys.selected],
-                "rank": adata.var[keys.rank],
-                "score": adata.var[keys.score],
-                "task": "",
-                "category": "",
-            },
-            index=adata.var_names,
-        )
-        attribution = adata.uns.get(keys.uns, {}).get("attribution")
+        table = adata.var[[*columns]].rename(columns=columns).assign(task="", category="")
+        results = adata.uns.get(keys.uns, {})
+        attribution = results.get("attribution")
         if attribution is not None:
             genes = attribution.index.intersection(table.index)
             for column in ATTRIBUTION_COLUMNS:
                 table.loc[genes, column] = attribution.loc[genes, column].astype(str)
-        cost = adata.uns.get(keys.uns, {}).get("params", {}).get("cost")
+        cost = results.get("params", {}).get("cost")
         if cost in adata.var.columns:
             table["cost"] = adata.var[cost]
         return cls(table.assign(**_names(adata.var)))
@@ -201,9 +186,8 @@ class Panel:
         ``role`` (what the gene is for, in words), ``task``, ``category`` and ``cost``; without
         those that are not known.
         """
-        selected = self._selected
-        roles = map(_role, selected["task"], selected["category"])
-        table = selected.assign(role=list(roles))
+        table = self._selected
+        table = table.assign(role=list(map(_role, table["task"], table["category"])))
         columns = [column for column in _CSV_COLUMNS if column in table.columns]
         table[columns].to_csv(path, index_label="gene")
 

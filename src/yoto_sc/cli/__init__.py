@@ -24,17 +24,10 @@ __all__ = ["DEMO", "RESULTS", "commands", "main", "write_results"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line: the words after the name of the program, or those of the process.
 
-    Parameters
-    ----------
-    arguments
-        Words after the name of the program; `None`: those of the process.
-
-    Returns
-    -------
-    Exit code: 0, 2 for wrong usage or input, 130 after Ctrl-C. Errors that nobody foresaw are
-    raised, and end the process with 1.
+    Returns the exit code: 0, 2 for wrong usage or input, 130 after Ctrl-C. Errors that nobody
+    foresaw are raised, and end the process with 1.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     as_json = "--json" in arguments  # must be known where the arguments cannot be read, too

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -23,21 +23,22 @@ from yoto_sc.cli._files import (
 )
 from yoto_sc.cli._options import (
     Command,
-    PanelSize,
-    common,
     config,
     genes,
-    group_key,
     input_,
     key_added,
     layer,
     option,
+    options,
+    output,
     repeated,
+    seed,
     tasks,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import pandas as pd
     from anndata import AnnData
@@ -86,111 +87,66 @@ def commands() -> None:
   yoto-sc select ref.h5ad --config select.toml -o out/"""
 )
 @input_
-@option("Tasks", "--n-genes", type=PanelSize(), required=True, help="Size of the panel, or auto.")
-@tasks
-@layer
-@repeated(
-    "Genes",
-    "--include",
-    metavar="GENE|@FILE",
-    callback=genes,
-    help="Gene that must be in the panel; a file holds one a line; repeatable.",
-)
-@repeated(
-    "Genes",
-    "--exclude",
-    metavar="GENE|@FILE",
-    callback=genes,
-    help="Gene or pattern that must not be; repeatable.",
-)
-@option(
-    "Genes",
-    "--candidates",
-    metavar="COLUMN|@FILE",
-    callback=genes,
-    help="Boolean column of var, or file, with the genes to choose from.",
-)
-@option(
-    "Genes",
-    "--preference",
-    metavar="COLUMN",
-    help="Column of var with weights: 1 is neutral, 1.25 a mild wish, 2 a strong one.",
-)
-@option("Genes", "--cost", metavar="COLUMN", help="Column of var with costs.")
-@option("Genes", "--budget", metavar="X", type=float, help="What the panel may cost in all.")
-@option(
-    "Genes",
-    "--mean-range",
-    metavar="MIN MAX",
-    type=float,
-    nargs=2,
-    help="Mean expression over the cells that express a gene; inf for no bound.",
-)
-@option(
-    "Genes",
-    "--fraction-range",
-    metavar="MIN MAX",
-    type=float,
-    nargs=2,
-    help="Share of cells that express a gene.",
-)
-@option(
-    "Genes",
-    "--max-crowding",
-    metavar="X",
-    type=float,
-    help="Largest sum of mean expression in any cell type.",
-)
-@option(
-    "Genes", "--crowding-key", metavar="COLUMN", help="Column of obs with the types for crowding."
-)
-@option(
+@options(
     "Tasks",
-    "--group-key",
-    metavar="COLUMN",
-    default="auto",
-    help="Column of obs whose groups are held out in one more training; auto looks for donors, "
-    "none leaves it out.",
-    callback=group_key,
+    option("--n-genes N|AUTO", "Size of the panel, or auto.", required=True),
+    *tasks,
+    option(
+        "--group-key COLUMN",
+        "Column of obs whose groups are held out in one more training; auto looks for donors, "
+        "none leaves it out.",
+        default="auto",
+        callback=lambda ctx, parameter, value: None if value == "none" else value,
+    ),
 )
-@option(
+@options(
+    "Genes",
+    layer,
+    repeated(
+        "--include GENE|@FILE",
+        "Gene that must be in the panel; a file holds one a line",
+        callback=genes,
+    ),
+    repeated("--exclude GENE|@FILE", "Gene or pattern that must not be", callback=genes),
+    option(
+        "--candidates COLUMN|@FILE",
+        "Boolean column of var, or file, with the genes to choose from.",
+        callback=genes,
+    ),
+    option(
+        "--preference COLUMN",
+        "Column of var with weights: 1 is neutral, 1.25 a mild wish, 2 a strong one.",
+    ),
+    option("--cost COLUMN", "Column of var with costs."),
+    option("--budget X", "What the panel may cost in all."),
+    option(
+        "--mean-range MIN MAX",
+        "Mean expression over the cells that express a gene; inf for no bound.",
+    ),
+    option("--fraction-range MIN MAX", "Share of cells that express a gene."),
+    option("--max-crowding X", "Largest sum of mean expression in any cell type."),
+    option("--crowding-key COLUMN", "Column of obs with the types for crowding."),
+)
+@options(
     "Training",
-    "--robust",
-    type=click.Choice(["thin"]),
-    help="Train for cells that have fewer counts.",
+    option(
+        "--robust [thin]", "Train for cells that have fewer counts.", type=click.Choice(["thin"])
+    ),
+    seed,
+    option("--max-steps N", "Minibatches to train for."),
+    option("--accelerator NAME", "Where to train: cpu, gpu, …", default="auto"),
+    option("--devices N", "How many devices to train on.", type=str, default="auto"),
 )
-@option(
-    "Training",
-    "--random-state",
-    metavar="N",
-    type=click.IntRange(min=0),
-    default=0,
-    help="Seed.",
-)
-@option(
-    "Training",
-    "--max-steps",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="Minibatches to train for.",
-)
-@option(
-    "Training", "--accelerator", metavar="NAME", default="auto", help="Where to train: cpu, gpu, …"
-)
-@option("Training", "--devices", metavar="N", default="auto", help="How many devices to train on.")
-@key_added
-@common("Directory")
+@output("Directory", key_added)
 @config
-def select(
-    input: Path, out: Path, overwrite: bool, quiet: bool, as_json: bool, **arguments: Any
-) -> Report:
+def select(input: Path, out: Path, overwrite: bool, **arguments: Any) -> Report:
     """Select a panel of genes, and train its model.
 
     OUT gets panel.csv, selected.h5ad (INPUT with the results), the tables metrics.csv and
     path.csv (scores on held-out cells), plots as PNG, and the model for "yoto-sc predict".
     """
     check_new_directory(out, overwrite)
-    return _select(read(input), out, quiet, arguments)
+    return _select(read(input), out, arguments)
 
 
 @_command(
@@ -198,48 +154,22 @@ def select(
   yoto-sc predict new.h5ad --model out/model -o labels.csv"""
 )
 @input_
-@option(
+@options(
     "Prediction",
-    "--model",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
-    help="Directory of a model, as select writes it.",
+    option("--model DIRECTORY", "Directory of a model, as select writes it.", required=True),
+    option("--n-genes N", "Use this many best genes of the panel only."),
+    option(
+        "--missing error|zero",
+        "What to do about panel genes that INPUT lacks.",
+        type=click.Choice(["error", "zero"]),
+        default="error",
+    ),
+    option("--min-confidence X", "Cells with less confidence get no label."),
+    layer,
 )
-@option(
-    "Prediction",
-    "--n-genes",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="Use this many best genes of the panel only.",
-)
-@option(
-    "Prediction",
-    "--missing",
-    type=click.Choice(["error", "zero"]),
-    default="error",
-    metavar="error|zero",
-    help="What to do about panel genes that INPUT lacks.",
-)
-@option(
-    "Prediction",
-    "--min-confidence",
-    metavar="X",
-    type=float,
-    help="Cells with less confidence get no label.",
-)
-@option("Prediction", "--layer", metavar="LAYER", help="Layer with the expression, in place of X.")
-@key_added
-@common("h5ad or CSV file")
+@output("h5ad or CSV file", key_added)
 @config
-def predict(
-    input: Path,
-    model: Path,
-    out: Path,
-    overwrite: bool,
-    quiet: bool,
-    as_json: bool,
-    **arguments: Any,
-) -> Report:
+def predict(input: Path, model: Path, out: Path, overwrite: bool, **arguments: Any) -> Report:
     """Label new cells from the panel's genes alone.
 
     OUT is INPUT with the predictions, or, as CSV, a row of predictions for each cell.
@@ -271,40 +201,28 @@ def predict(
       --split-key donor -o scores.csv"""
 )
 @input_
-@option(
+@options(
     "Genes",
-    "--genes",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    required=True,
-    help="File with a gene a line, or a panel.csv.",
+    option("--genes FILE", "File with a gene a line, or a panel.csv.", required=True),
+    layer,
 )
-@layer
-@tasks
-@repeated(
+@options("Tasks", *tasks)
+@options(
     "Scores",
-    "--classifier",
-    "classifiers",
-    type=click.Choice(CLASSIFIERS),
-    default=CLASSIFIERS,
-    metavar="NAME",
-    help="What is trained on the genes; repeatable.",
+    repeated(
+        "--classifier NAME",
+        "What is trained on the genes",
+        name="classifiers",
+        type=click.Choice(CLASSIFIERS),
+        default=CLASSIFIERS,
+    ),
+    option("--n-splits N", "Folds.", type=click.IntRange(min=2), default=5),
+    option("--use-rep NAME", "Entry of obsm with the structure to keep."),
+    seed,
 )
-@option("Scores", "--n-splits", metavar="N", type=click.IntRange(min=2), default=5, help="Folds.")
-@option("Scores", "--use-rep", metavar="NAME", help="Entry of obsm with the structure to keep.")
-@option(
-    "Scores", "--random-state", metavar="N", type=click.IntRange(min=0), default=0, help="Seed."
-)
-@common("CSV file")
+@output("CSV file")
 @config
-def evaluate(
-    input: Path,
-    genes: Path,
-    out: Path,
-    overwrite: bool,
-    quiet: bool,
-    as_json: bool,
-    **arguments: Any,
-) -> Report:
+def evaluate(input: Path, genes: Path, out: Path, overwrite: bool, **arguments: Any) -> Report:
     """Score any list of genes on held-out cells.
 
     OUT is a table with a row for each fold and score. Genes that were selected on the cells of
@@ -323,17 +241,13 @@ def evaluate(
     means = scores.groupby(by, sort=False)["value"].mean().round(3).reset_index()
     return Report(
         f"Means over folds:\n{means.to_string(index=False)}\n\nWritten to {out}.",
-        {
-            "genes": listed,
-            "scores": json.loads(scores.to_json(orient="records")),
-            "files": [str(out)],
-        },
+        {"genes": listed, "scores": _records(scores, "records"), "files": [str(out)]},
     )
 
 
 @_command("  yoto-sc demo -o demo/")
-@common("Directory")
-def demo(out: Path, overwrite: bool, quiet: bool, as_json: bool) -> Report:
+@output("Directory")
+def demo(out: Path, overwrite: bool) -> Report:
     """Select 32 genes on 700 blood cells, in a minute.
 
     OUT gets what "yoto-sc select" writes.
@@ -341,17 +255,17 @@ def demo(out: Path, overwrite: bool, quiet: bool, as_json: bool) -> Report:
     check_new_directory(out, overwrite)
     from yoto_sc import datasets
 
-    return _select(datasets.pbmc68k(), out, quiet, DEMO)
+    return _select(datasets.pbmc68k(), out, DEMO)
 
 
-def _select(adata: AnnData, out: Path, quiet: bool, arguments: dict[str, Any]) -> Report:
+def _select(adata: AnnData, out: Path, arguments: dict[str, Any]) -> Report:
     from yoto_sc import Panel, tl
 
     key = arguments.get("key_added", "yoto")
+    # A log gets lines in place of a bar, which is for somebody who watches.
+    has_bar = sys.stderr.isatty() and logging.getLogger("yoto_sc").isEnabledFor(logging.INFO)
     with staged(out, RESULTS) as directory:
-        tl.select(
-            adata, **arguments, model_dir=directory / MODEL, progress_bar=_has_terminal(quiet)
-        )
+        tl.select(adata, **arguments, model_dir=directory / MODEL, progress_bar=has_bar)
         write_results(adata, directory, key)
         files = [str(out / name) for name in RESULTS if (directory / name).exists()]
     panel, metrics = Panel.from_adata(adata, key), adata.uns[key]["metrics"]
@@ -359,14 +273,9 @@ def _select(adata: AnnData, out: Path, quiet: bool, arguments: dict[str, Any]) -
     return Report(
         f"{panel.n_genes} genes, most important first: {', '.join(panel.genes)}\n\n"
         f"Scores on held-out cells:\n{shown.to_string(index_names=False)}\n\nWritten to {out}.",
-        {"genes": panel.genes, "metrics": _records(metrics), "files": files},
+        {"genes": panel.genes, "metrics": _records(metrics, "index"), "files": files},
     )
 
 
-def _has_terminal(quiet: bool) -> bool:
-    """Whether somebody watches who wants a progress bar; a log gets lines instead."""
-    return sys.stderr.isatty() and not quiet
-
-
-def _records(table: pd.DataFrame) -> Any:
-    return json.loads(table.to_json(orient="index"))  # turns missing values into null
+def _records(table: pd.DataFrame, orient: Literal["index", "records"]) -> Any:
+    return json.loads(table.to_json(orient=orient))  # turns missing values into null

@@ -56,18 +56,13 @@ def read(path: Path) -> AnnData:
 def check_new_directory(out: Path, overwrite: bool) -> None:
     """Refuse a directory that cannot be made, or holds what may not be replaced."""
     if out.exists() and not out.is_dir():
-        raise click.BadParameter(f"{out} is a file. Name a directory.", param_hint="'--out'")
+        raise _bad_out(f"{out} is a file. Name a directory.")
     if out.is_dir() and any(out.iterdir()):
         if not overwrite:
-            raise click.BadParameter(
-                f"{out} is not empty. Name a new directory, or add --overwrite.",
-                param_hint="'--out'",
-            )
+            raise _bad_out(f"{out} is not empty. Name a new directory, or add --overwrite.")
         if (out / MODEL).exists() and not (out / MODEL / "model.json").is_file():
-            raise click.BadParameter(
-                f"{out / MODEL} is no earlier result, and is not replaced. Name another "
-                "directory.",
-                param_hint="'--out'",
+            raise _bad_out(
+                f"{out / MODEL} is no earlier result, and is not replaced. Name another directory."
             )
     _check_writable(out)
 
@@ -75,22 +70,20 @@ def check_new_directory(out: Path, overwrite: bool) -> None:
 def check_new_file(out: Path, overwrite: bool, suffixes: Sequence[str]) -> None:
     """Refuse a file that cannot be made, may not be replaced, or has another suffix."""
     if out.suffix not in suffixes:
-        raise click.BadParameter(
-            f"{out} must end in {' or '.join(suffixes)}.", param_hint="'--out'"
-        )
+        raise _bad_out(f"{out} must end in {' or '.join(suffixes)}.")
     if out.is_dir() or (out.exists() and not overwrite):
-        raise click.BadParameter(
-            f"{out} exists. Name a new file, or add --overwrite.", param_hint="'--out'"
-        )
+        raise _bad_out(f"{out} exists. Name a new file, or add --overwrite.")
     _check_writable(out)
 
 
 def _check_writable(out: Path) -> None:
     parent = _existing(out if out.is_dir() else out.absolute().parent)
     if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise click.BadParameter(
-            f"{out} cannot be made: {parent} cannot be written to.", param_hint="'--out'"
-        )
+        raise _bad_out(f"{out} cannot be made: {parent} cannot be written to.")
+
+
+def _bad_out(message: str) -> click.BadParameter:
+    return click.BadParameter(message, param_hint="'--out'")
 
 
 def _existing(directory: Path) -> Path:
@@ -122,17 +115,7 @@ def staged(directory: Path, replaces: Iterable[str] = ()) -> Iterator[Path]:
 
 
 def write_results(adata: AnnData, directory: Path, key: str = "yoto") -> None:
-    """Write what a selection found: panel, tables, plots and the annotated data.
-
-    Parameters
-    ----------
-    adata
-        Annotated data with the results of :func:`yoto_sc.tl.select`.
-    directory
-        Existing directory to write to.
-    key
-        The selection's ``key_added``.
-    """
+    """Write what a selection found: panel, tables, plots and the annotated data."""
     from yoto_sc import Panel, pl
 
     Panel.from_adata(adata, key).to_csv(directory / "panel.csv")

@@ -39,7 +39,7 @@ class Command(click.Command):
         """Run the command; what libraries print goes where notes belong."""
         logger = logging.getLogger("yoto_sc")
         logger.handlers = [logging.StreamHandler()]
-        logger.setLevel(logging.WARNING if ctx.params["quiet"] else logging.INFO)
+        logger.setLevel(logging.WARNING if ctx.params.pop("quiet") else logging.INFO)
         os.environ.setdefault("MPLBACKEND", "agg")  # pictures are written, never shown
         with contextlib.redirect_stdout(sys.stderr), _sigterm_cleans_up():
             return super().invoke(ctx)
@@ -53,14 +53,59 @@ class _Option(click.Option):
         self.section = section
 
 
-def option(section: str, *names: str, **attributes: Any) -> Callable[[Any], Any]:
-    """Declare an option of a section of the help."""
-    return click.option(*names, cls=_Option, section=section, **attributes)
+class PanelSize(click.ParamType):
+    """A number of genes, or ``auto``."""
+
+    name = "n|auto"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the number, or the word."""
+        if value == "auto" or isinstance(value, int):
+            return value
+        if not value.isdecimal() or int(value) < 1:
+            self.fail(f"{value!r} is neither a whole number above 0 nor 'auto'.", param, ctx)
+        return int(value)
 
 
-def repeated(section: str, *names: str, **attributes: Any) -> Callable[[Any], Any]:
+KINDS: dict[str, dict[str, Any]] = {
+    "X": {"type": float},
+    "MIN MAX": {"type": float, "nargs": 2},
+    "N": {"type": click.IntRange(min=1)},
+    "N|AUTO": {"type": PanelSize()},
+    "PATH": {"type": click.Path(path_type=Path)},
+    "FILE": {"type": click.Path(exists=True, dir_okay=False, path_type=Path)},
+    "DIRECTORY": {"type": click.Path(exists=True, file_okay=False, path_type=Path)},
+    "": {"is_flag": True},
+}
+"""What a value is, by the word that stands for it in the help; text unless it is listed."""
+
+Declared = tuple[str, str, dict[str, Any]]
+
+
+def option(names: str, help: str, **attributes: Any) -> Declared:
+    """Declare an option as the help shows it: ``"-o, --out PATH"``, and what it is for."""
+    return names, help, attributes
+
+
+def repeated(names: str, help: str, **attributes: Any) -> Declared:
     """Declare an option that may be given several times."""
-    return option(section, *names, multiple=True, **attributes)
+    return option(names, f"{help}; repeatable.", multiple=True, **attributes)
+
+
+def options(section: str, *declared: Declared) -> Callable[[Any], Any]:
+    """Give a command the options of a section of the help."""
+
+    def declare(function: Any) -> Any:
+        for names, text, given in reversed(declared):
+            flags, _, metavar = names.replace(", ", ",").partition(" ")
+            attributes = {"metavar": metavar or None, **KINDS.get(metavar, {}), **given}
+            name = [attributes.pop("name")] if "name" in attributes else []
+            function = click.option(
+                *flags.split(","), *name, cls=_Option, section=section, help=text, **attributes
+            )(function)
+        return function
+
+    return declare
 
 
 def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
@@ -71,7 +116,7 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
         config = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # no TOML, or no text
         raise click.BadParameter(f"{path} is no TOML file: {error}") from error
-    known = {p.name: p for p in ctx.command.params if p.name not in (parameter.name, "as_json")}
+    known = {p.name: p for p in ctx.command.params if p.name not in (parameter.name, "json")}
     for name, value in config.items():
         if name not in known:
             close = get_close_matches(name, [str(n) for n in known], n=1)
@@ -96,50 +141,6 @@ def _sigterm_cleans_up() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Declare options that several commands share."""
-
-    def declare(function: Any) -> Any:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return declare
-
-
-def common(written: str) -> Callable[[Any], Any]:
-    """Declare the options that every command has; `written` says what `--out` is."""
-    return together(
-        option(
-            "Output",
-            "-o",
-            "--out",
-            type=click.Path(path_type=Path),
-            required=True,
-            help=f"{written} to write; it appears when all is done.",
-        ),
-        option("Output", "--overwrite", is_flag=True, help="Replace an earlier result."),
-        option(
-            "Output", "--json", "as_json", is_flag=True, help="Print one JSON object for machines."
-        ),
-        option("Output", "-q", "--quiet", is_flag=True, help="Show no progress and no notes."),
-    )
-
-
-class PanelSize(click.ParamType):
-    """A number of genes, or ``auto``."""
-
-    name = "n|auto"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the number, or the word."""
-        if value == "auto" or isinstance(value, int):
-            return value
-        if not value.isdecimal() or int(value) < 1:
-            self.fail(f"{value!r} is neither a whole number above 0 nor 'auto'.", param, ctx)
-        return int(value)
-
-
 def genes(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
     """Put the genes of a file in the place of its name."""
     if value is None or isinstance(value, str):
@@ -147,52 +148,37 @@ def genes(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
     return [gene for v in value for gene in (genes_in(Path(v[1:])) if v[:1] == "@" else [v])]
 
 
-def group_key(ctx: click.Context, parameter: click.Parameter, value: str) -> str | None:
-    return None if value == "none" else value
+def output(written: str, *more: Declared) -> Callable[[Any], Any]:
+    """Declare the options that every command has; `written` says what ``--out`` is."""
+    out = f"{written} to write; it appears when all is done."
+    return options(
+        "Output",
+        *more,
+        option("-o, --out PATH", out, required=True),
+        option("--overwrite", "Replace an earlier result."),
+        option("--json", "Print one JSON object for machines.", expose_value=False),
+        option("-q, --quiet", "Show no progress and no notes."),
+    )
 
 
 input_ = click.argument("input", type=click.Path(exists=True, path_type=Path))
-layer = option(
-    "Genes", "--layer", metavar="LAYER", help="Layer with the expression, in place of X."
+layer = option("--layer LAYER", "Layer with the expression, in place of X.")
+key_added = option("--key-added KEY", "Prefix of all columns written.", default="yoto")
+seed = option("--random-state N", "Seed.", type=click.IntRange(min=0), default=0)
+tasks = (
+    repeated("--categorical-key COLUMN", "Column of obs with classes", name="categorical_keys"),
+    repeated("--continuous-key COLUMN", "Column of obs with numbers", name="continuous_keys"),
+    repeated("--unlabeled CATEGORY", 'Category that stands for "no label"'),
+    option("--split-key COLUMN", "Column of obs whose groups are held out whole."),
 )
-key_added = option(
-    "Output", "--key-added", metavar="KEY", default="yoto", help="Prefix of all columns written."
-)
-config = option(
+config = options(
     "Other",
-    "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    is_eager=True,
-    expose_value=False,
-    callback=_read_config,
-    help="TOML file with values for these options, under their names in Python, such as "
-    "categorical_keys. The command line goes first.",
-)
-tasks = together(
-    repeated(
-        "Tasks",
-        "--categorical-key",
-        "categorical_keys",
-        metavar="COLUMN",
-        help="Column of obs with classes; repeatable.",
-    ),
-    repeated(
-        "Tasks",
-        "--continuous-key",
-        "continuous_keys",
-        metavar="COLUMN",
-        help="Column of obs with numbers; repeatable.",
-    ),
-    repeated(
-        "Tasks",
-        "--unlabeled",
-        metavar="CATEGORY",
-        help='Category that stands for "no label"; repeatable.',
-    ),
     option(
-        "Tasks",
-        "--split-key",
-        metavar="COLUMN",
-        help="Column of obs whose groups are held out whole.",
+        "--config FILE",
+        "TOML file with values for these options, under their names in Python, such as "
+        "categorical_keys. The command line goes first.",
+        is_eager=True,
+        expose_value=False,
+        callback=_read_config,
     ),
 )

@@ -10,8 +10,6 @@ from scipy import sparse
 if TYPE_CHECKING:
     import anndata as ad
 
-__all__ = ["pbmc68k"]
-
 
 def pbmc68k() -> ad.AnnData:
     """Peripheral blood mononuclear cells, 700 cells x 765 genes, without a download.
@@ -63,14 +61,12 @@ def pbmc68k() -> ad.AnnData:
     adata = sc.datasets.pbmc68k_reduced()
     raw = adata.raw
     if raw is None or not raw.var_names.equals(adata.var_names):
-        msg = (
+        raise RuntimeError(
             "scanpy.datasets.pbmc68k_reduced() has changed: its raw must hold the genes of X in "
             f"the same order. Installed: scanpy {version('scanpy')}; known to work: 1.11."
         )
-        raise RuntimeError(msg)
     adata.X = sparse.csr_matrix(raw.X, dtype="float32")
-    # anndata unsets raw on deletion only.
-    del adata.raw
+    del adata.raw  # anndata unsets raw on deletion only
     del adata.varm["PCs"]
     for stale in ("pca", "rank_genes_groups"):
         del adata.uns[stale]

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["planted"]
-
 # Effects are natural-log fold changes. They are set so that, at the default sizes, one panel of
 # informative genes is clearly best and yet held-out cells are not classified without error.
 _MARKER_EFFECT = 2.0
@@ -140,24 +138,42 @@ def planted(
     ((200, 100), 20)
     """
     if isinstance(n_classes, int):
-        msg = f"n_classes is {n_classes}, but must be a sequence: ({n_classes},) for one task."
-        raise ValueError(msg)
+        raise ValueError(
+            f"n_classes is {n_classes}, but must be a sequence: ({n_classes},) for one task."
+        )
     n_classes = list(n_classes)
-    _check(
-        n_obs=n_obs,
-        n_vars=n_vars,
-        n_informative=n_informative,
-        n_redundant=n_redundant,
-        n_classes=n_classes,
-        n_continuous=n_continuous,
-        missing=missing,
-        n_donors=n_donors,
-        random_state=random_state,
-    )
+    for i, n in enumerate(n_classes):
+        _check_int(f"n_classes[{i}]", n, 2)
+    _check_int("n_continuous", n_continuous, 0)
+    n_tasks = len(n_classes) + n_continuous
+    if not n_tasks:
+        raise ValueError(
+            "n_classes is empty and n_continuous is 0: give at least one task to simulate."
+        )
+    _check_int("n_donors", n_donors, 1)
+    _check_int("n_obs", n_obs, 2 * max(n_donors, *n_classes, 1), "2 per class and per donor")
+    _check_int("n_informative", n_informative, n_tasks, "one per task")
+    _check_int("n_redundant", n_redundant, 0)
+    _check_int("n_vars", n_vars, n_informative + n_redundant, "n_informative + n_redundant")
+    _check_int("random_state", random_state, 0)
+    if isinstance(missing, bool) or not isinstance(missing, int | float) or not 0 <= missing < 1:
+        raise ValueError(f"missing is {missing!r}, but must be a number in [0, 1).")
+    arguments = {
+        "n_obs": n_obs,
+        "n_vars": n_vars,
+        "n_informative": n_informative,
+        "n_redundant": n_redundant,
+        "n_classes": n_classes,
+        "n_continuous": n_continuous,
+        "missing": missing,
+        "n_donors": n_donors,
+        "random_state": random_state,
+    }
     # One stream per part: which labels go missing must not change what is simulated.
     rng_labels, rng_genes, rng_counts, rng_missing = np.random.default_rng(random_state).spawn(4)
 
-    labels = [_shuffled_codes(n_obs, _class_weights(c), rng_labels) for c in n_classes]
+    # The largest class is 1.5 times the smallest.
+    labels = [_shuffled_codes(n_obs, np.linspace(1.2, 0.8, c), rng_labels) for c in n_classes]
     scores = rng_labels.standard_normal((n_obs, n_continuous)).astype(np.float32)
     donor = _shuffled_codes(n_obs, np.ones(n_donors), rng_labels)
     features = np.hstack(
@@ -186,18 +202,6 @@ def planted(
     var.iloc[informative, 0] = True
     var.iloc[genes.signal, 1] = tasks[genes.task]
     var.iloc[redundant, 2] = names[copied]
-
-    arguments = {
-        "n_obs": n_obs,
-        "n_vars": n_vars,
-        "n_informative": n_informative,
-        "n_redundant": n_redundant,
-        "n_classes": n_classes,
-        "n_continuous": n_continuous,
-        "missing": missing,
-        "n_donors": n_donors,
-        "random_state": random_state,
-    }
     return ad.AnnData(counts, obs=obs, var=var, uns={"planted": arguments})
 
 
@@ -300,11 +304,6 @@ def _draw_counts(
     return counts
 
 
-def _class_weights(n_classes: int) -> NDArray[np.float64]:
-    """Relative sizes (n_classes,): the largest class is 1.5 times the smallest."""
-    return np.linspace(1.2, 0.8, n_classes)
-
-
 def _shuffled_codes(
     n_obs: int, weights: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
@@ -322,39 +321,9 @@ def _names(prefix: str, n: int) -> pd.Index:
     return pd.Index([f"{prefix}_{i:0{width}d}" for i in range(n)])
 
 
-def _check(
-    *,
-    n_obs: int,
-    n_vars: int,
-    n_informative: int,
-    n_redundant: int,
-    n_classes: Sequence[int],
-    n_continuous: int,
-    missing: object,
-    n_donors: int,
-    random_state: int,
-) -> None:
-    """Raise one ValueError for the first argument that is out of range."""
-    for i, n in enumerate(n_classes):
-        _check_int(f"n_classes[{i}]", n, 2)
-    _check_int("n_continuous", n_continuous, 0)
-    n_tasks = len(n_classes) + n_continuous
-    if not n_tasks:
-        msg = "n_classes is empty and n_continuous is 0: give at least one task to simulate."
-        raise ValueError(msg)
-    _check_int("n_donors", n_donors, 1)
-    _check_int("n_obs", n_obs, 2 * max(n_donors, *n_classes, 1), "2 per class and per donor")
-    _check_int("n_informative", n_informative, n_tasks, "one per task")
-    _check_int("n_redundant", n_redundant, 0)
-    _check_int("n_vars", n_vars, n_informative + n_redundant, "n_informative + n_redundant")
-    _check_int("random_state", random_state, 0)
-    if isinstance(missing, bool) or not isinstance(missing, int | float) or not 0 <= missing < 1:
-        msg = f"missing is {missing!r}, but must be a number in [0, 1)."
-        raise ValueError(msg)
-
-
 def _check_int(name: str, value: object, least: int, why: str = "") -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         reason = f" ({why})" if why else ""
-        msg = f"{name} is {value!r}, but must be an integer of at least {least}{reason}."
-        raise ValueError(msg)
+        raise ValueError(
+            f"{name} is {value!r}, but must be an integer of at least {least}{reason}."
+        )

@@ -9,8 +9,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["expected_calibration_error"]
-
 
 def expected_calibration_error(
     correct: ArrayLike, confidence: ArrayLike, *, n_bins: int = 15
@@ -35,38 +33,25 @@ def expected_calibration_error(
 
     Returns
     -------
-    float
-        In [0, 1]; ``NaN`` without predictions.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not match, or a confidence is outside [0, 1].
+    A number in [0, 1]; NaN without predictions.
 
     References
     ----------
     .. [1] Guo C, Pleiss G, Sun Y, Weinberger KQ. On calibration of modern neural networks.
        ICML, PMLR 70:1321-1330 (2017).
-
-    Examples
-    --------
-    >>> round(expected_calibration_error([True, True, False, True], [0.9, 0.9, 0.9, 0.9]), 2)
-    0.15
     """
-    right = np.asarray(correct, dtype=bool)
-    p = np.asarray(confidence, dtype=np.float64)
+    right, p = np.asarray(correct, dtype=bool), np.asarray(confidence, dtype=np.float64)
     if right.ndim != 1 or p.shape != right.shape:
-        msg = (
+        raise ValueError(
             f"correct has shape {right.shape} and confidence {p.shape}, but both must be (n_obs,)."
         )
-        raise ValueError(msg)
     if not right.size:
         return float("nan")
     if not (p.min() >= 0 and p.max() <= 1):  # written so that NaN fails too
-        msg = f"confidence goes from {p.min():.3g} to {p.max():.3g}, but must be in [0, 1]."
-        raise ValueError(msg)
+        raise ValueError(
+            f"confidence goes from {p.min():.3g} to {p.max():.3g}, but must be in [0, 1]."
+        )
     inner_edges = np.linspace(0, 1, n_bins + 1)[1:-1]
-    which = np.searchsorted(inner_edges, p, side="left")
     # The bin sizes cancel: n_b * |mean - mean| is the absolute sum of the differences.
-    gaps = np.bincount(which, weights=right - p, minlength=n_bins)
+    gaps = np.bincount(np.searchsorted(inner_edges, p), weights=right - p, minlength=n_bins)
     return float(np.abs(gaps).sum() / len(p))

@@ -19,11 +19,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from yoto_sc.metrics._prediction import (
-    classification_scores,
-    confusion_counts,
-    regression_scores,
-)
+from yoto_sc.metrics._prediction import classification_scores, confusion_counts, regression_scores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
-
-__all__ = ["Classifier", "cross_validated_scores", "make_folds"]
 
 Classifier = Literal["logistic_regression", "random_forest", "k_neighbors"]
 CLASSIFIERS: tuple[Classifier, ...] = get_args(Classifier)
@@ -69,11 +63,6 @@ def make_folds(
     Returns
     -------
     Sorted indices of the training and of the held-out cells, for each fold.
-
-    Raises
-    ------
-    ValueError
-        There are too few cells or groups, or too few classes to learn in one of the folds.
 
     Examples
     --------
@@ -146,16 +135,13 @@ def cross_validated_scores(
     ----------
     x
         Features, shape ``(n_obs, n_features)``; standardised by the training cells of each fold.
-    labels
-        As in :func:`make_folds`.
-    folds
-        Indices of training and of held-out cells.
+    labels, folds
+        Of :func:`make_folds`.
     classifier
         Which estimator; of floats, the regressor of the same family (ridge for logistic
         regression).
     n_classes
-        Number of classes; 0 if `labels` are floats. A held-out cell of a class without training
-        cells counts as wrong.
+        0 if `labels` are floats. Held-out cells of a class without training cells count as wrong.
     random_state
         Seed of the random forest.
 
@@ -163,16 +149,6 @@ def cross_validated_scores(
     -------
     The class code of a recall, else -1, and a record of ``classifier``, ``fold``, ``metric``,
     ``value`` and ``n_cells``, the number of held-out cells behind the value.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> y = np.arange(20) % 2
-    >>> folds = make_folds(y, 2)
-    >>> scores = cross_validated_scores(y[:, None] * 1.0, y, folds, "k_neighbors", n_classes=2)
-    >>> code, record = scores[0]
-    >>> code, record["metric"], record["value"], record["n_cells"]
-    (-1, 'macro_f1', 1.0, 10)
     """
     is_class = labels.dtype.kind in "iu"
     name = "ridge" if classifier == "logistic_regression" and not is_class else classifier
@@ -186,42 +162,30 @@ def cross_validated_scores(
         if is_class:
             proba = np.zeros((len(test), n_classes))
             proba[:, estimator.classes_] = fitted.predict_proba(x[test])
+            scores = classification_scores(y, proba)
             counts = confusion_counts(y, proba.argmax(axis=1), n_classes)
-            n_cells = counts.sum(axis=1)
-            values = [
-                (-1, metric, value, len(test))
-                for metric, value in classification_scores(y, proba).items()
-            ]
-            values += [
+            recalls = [
                 (code, "recall", counts[code, code] / n if n else np.nan, int(n))
-                for code, n in enumerate(n_cells)
+                for code, n in enumerate(counts.sum(axis=1))
             ]
         else:
-            values = [
-                (-1, metric, value, len(test))
-                for metric, value in regression_scores(y, fitted.predict(x[test])).items()
-            ]
+            scores, recalls = regression_scores(y, fitted.predict(x[test])), []
+        values = [(-1, metric, value, len(test)) for metric, value in scores.items()]
         common = {"classifier": name, "fold": fold}
         scored += [
             (code, {**common, "metric": metric, "value": float(value), "n_cells": n})
-            for code, metric, value, n in values
+            for code, metric, value, n in values + recalls
         ]
     return scored
 
 
 def _estimator(classifier: Classifier, is_class: bool, n_train: int, seed: int) -> Any:
     n_neighbors = min(_N_NEIGHBORS, n_train)
-    match classifier, is_class:
-        case "logistic_regression", True:
-            return LogisticRegression(max_iter=1000)
-        case "logistic_regression", False:
-            return RidgeCV(_RIDGE_ALPHAS)
-        case "random_forest", True:
-            return RandomForestClassifier(random_state=seed)
-        case "random_forest", False:
-            # Of all features, scikit-learn's default, trees resemble each other and take long.
-            return RandomForestRegressor(max_features=1 / 3, random_state=seed)
-        case _, True:
-            return KNeighborsClassifier(n_neighbors)
-        case _:
-            return KNeighborsRegressor(n_neighbors)
+    # Of all features, scikit-learn's default, regression trees resemble each other and take long.
+    forest = RandomForestRegressor(max_features=1 / 3, random_state=seed)
+    of_classes, of_numbers = {
+        "logistic_regression": (LogisticRegression(max_iter=1000), RidgeCV(_RIDGE_ALPHAS)),
+        "random_forest": (RandomForestClassifier(random_state=seed), forest),
+        "k_neighbors": (KNeighborsClassifier(n_neighbors), KNeighborsRegressor(n_neighbors)),
+    }[classifier]
+    return of_classes if is_class else of_numbers

@@ -9,26 +9,12 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["gene_correlation", "redundancy_scores"]
-
 
 def gene_correlation(x: ArrayLike) -> NDArray[np.float64]:
-    """Correlate each gene with each other gene.
+    """Correlate genes with each other: Pearson, shape ``(n_genes, n_genes)``.
 
-    Parameters
-    ----------
-    x
-        Expression, shape ``(n_obs, n_genes)``.
-
-    Returns
-    -------
-    Pearson correlations in [-1, 1], shape ``(n_genes, n_genes)``; NaN for a gene that is the same
-    in all cells.
-
-    Examples
-    --------
-    >>> gene_correlation([[0, 0], [1, 2], [2, 4]]).round(6).tolist()
-    [[1.0, 1.0], [1.0, 1.0]]
+    The expression `x` is of shape ``(n_obs, n_genes)``; a gene that is the same in all cells has
+    NaN.
     """
     values = np.asarray(x, dtype=np.float64)
     varies = np.ptp(values, axis=0) > 0  # of the values: rounding may leave a variance above 0
@@ -40,28 +26,10 @@ def gene_correlation(x: ArrayLike) -> NDArray[np.float64]:
 
 
 def redundancy_scores(x: ArrayLike) -> dict[str, float]:
-    """Summarise how much genes repeat each other.
+    """Return the mean and the largest absolute correlation over the pairs of genes that vary.
 
-    Parameters
-    ----------
-    x
-        Expression, shape ``(n_obs, n_genes)``.
-
-    Returns
-    -------
-    dict
-        ``NaN`` if fewer than two genes vary, else, in [0, 1],
-
-        ``mean_abs_correlation``
-            Mean absolute Pearson correlation over the pairs of genes that vary.
-        ``max_abs_correlation``
-            That of the most similar pair.
-
-    Examples
-    --------
-    >>> scores = redundancy_scores([[0, 0, 1], [1, 2, 1], [2, 4, 1]])
-    >>> round(scores["max_abs_correlation"], 6)
-    1.0
+    Both are NaN if fewer than two genes vary. The expression `x` is of shape
+    ``(n_obs, n_genes)``.
     """
     correlation = gene_correlation(x)
     pairs = np.abs(correlation[np.triu_indices(len(correlation), k=1)])

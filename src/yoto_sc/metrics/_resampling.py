@@ -10,16 +10,6 @@ import scipy.sparse as sp
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = [
-    "bootstrap_weights",
-    "explained",
-    "f1_by_class",
-    "mean_of_defined",
-    "standard_deviation",
-    "weighted_f1",
-    "weighted_r2",
-]
-
 
 def bootstrap_weights(
     units: NDArray[np.integer[Any]], n_samples: int, rng: np.random.Generator
@@ -30,25 +20,15 @@ def bootstrap_weights(
     ----------
     units
         What is drawn: the number of each cell itself, or of its group; shape ``(n_obs,)``.
-    n_samples
-        Number of samples.
-    rng
-        Source of randomness.
+    n_samples, rng
+        How many samples, and from which generator.
 
     Returns
     -------
     How often each cell is drawn, shape ``(n_samples, n_obs)``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> weights = bootstrap_weights(np.array([0, 0, 1]), 1000, np.random.default_rng(0))
-    >>> bool((weights[:, 0] == weights[:, 1]).all()), set(weights[:, 0] + weights[:, 2])
-    (True, {np.float32(2.0)})
     """
     names, unit_of = np.unique(units, return_inverse=True)
-    n_units = len(names)
-    if n_units == 0:
+    if (n_units := len(names)) == 0:
         return np.empty((n_samples, 0), dtype=np.float32)
     drawn = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_samples)
     weights: NDArray[np.float32] = drawn.astype(np.float32)[:, unit_of]
@@ -65,10 +45,8 @@ def weighted_f1(
 
     Parameters
     ----------
-    true, predicted
-        Class codes of shape ``(n_obs,)``, none missing.
-    n_classes
-        Number of classes.
+    true, predicted, n_classes
+        Class codes of shape ``(n_obs,)``, none missing, and how many there are.
     weights
         Whole numbers, shape ``(n_weightings, n_obs)``.
 
@@ -94,10 +72,7 @@ def weighted_f1(
 def f1_by_class(
     hits: NDArray[Any], n_true: NDArray[Any], n_predicted: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """Return F1 from counts of cells by class, all of shape ``(…, n_classes)``.
-
-    A class without a true cell has none, NaN.
-    """
+    """Return F1 from counts ``(…, n_classes)`` of cells; NaN for a class without a true cell."""
     with np.errstate(invalid="ignore"):
         return np.where(n_true > 0, 2 * hits / (n_true + n_predicted), np.nan)
 

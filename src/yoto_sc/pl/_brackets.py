@@ -22,16 +22,9 @@ LEGEND_INCHES = 0.15
 
 
 def relabel_brackets(axes: dict[str, Axes], groups: Sequence[str], *, may_move: bool) -> None:
-    """Write the names of the groups beside their brackets in small letters, and in full.
+    """Write the names of the groups that have genes beside their brackets, small and in full.
 
-    Parameters
-    ----------
-    axes
-        What scanpy's grouped plots return.
-    groups
-        Names of the groups that have genes, in the order shown.
-    may_move
-        Move the legend away from names that stand at the right and would run into it.
+    The legend is moved away from names that would run into it, if it `may_move`.
     """
     texts = axes["gene_group_ax" if "gene_group_ax" in axes else "gene_groups_ax"].texts
     for text in texts:
@@ -64,15 +57,7 @@ def spread(positions: Sequence[float], gap: float) -> NDArray[np.float64]:
 
 
 def spread_ticks(ax: Axes, *, down: bool) -> None:
-    """Move tick labels apart that would overlap.
-
-    Parameters
-    ----------
-    ax
-        Axes with ticks in increasing order.
-    down
-        Whether the ticks to move are those of the y axis.
-    """
+    """Move tick labels in increasing order apart, of the y axis if `down`, else of the x axis."""
     width, height = ax.get_position().size * figure_of(ax).get_size_inches()
     axis, inches = (ax.yaxis, height) if down else (ax.xaxis, width)
     labels = [label.get_text() for label in axis.get_ticklabels()]

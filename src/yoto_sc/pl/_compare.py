@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from yoto_sc.pl._docs import SHOW, fill
+from yoto_sc.pl._docs import fill
 from yoto_sc.pl._figure import axes_for, finish
 from yoto_sc.pl._style import GREY, PALETTE, metric_name
 
@@ -22,7 +22,7 @@ LOWER_IS_BETTER = frozenset(
 COLUMNS = ("panel", "task", "classifier", "fold", "metric", "category", "value", "n_cells")
 
 
-@fill(show=SHOW)
+@fill()
 def compare(
     table: pd.DataFrame,
     *,
@@ -44,9 +44,7 @@ def compare(
     metric
         A metric of the table, ``"recall"`` for one block of rows a class; ``None``: macro-F1 of
         classes and R² of numbers.
-    ax
-        Where to draw; ``None``: a new figure.
-    {show}
+    {ax}
 
     Returns
     -------

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc.pl._common import read_table, read_tasks
-from yoto_sc.pl._docs import SHOW, fill
+from yoto_sc.pl._docs import fill
 from yoto_sc.pl._figure import axes_for, figure_of, finish
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ MAX_WRITTEN = 30
 """With more classes the numbers in the cells would be too small to read."""
 
 
-@fill(show=SHOW)
+@fill()
 def confusion(
     adata: AnnData,
     task: str | None = None,
@@ -35,18 +35,14 @@ def confusion(
 
     Parameters
     ----------
-    adata
-        Annotated data with the results of :func:`yoto_sc.tl.select`; not changed.
+    {adata}
     task
         A categorical task; ``None``: the first one.
-    key
-        The selection's ``key_added``.
+    {key}
     normalize
         ``"observed"``: fractions of each observed class, so rows add up to 1. ``None``: numbers
         of cells.
-    ax
-        Where to draw; ``None``: a new figure.
-    {show}
+    {ax}
 
     Returns
     -------
@@ -61,8 +57,7 @@ def confusion(
 
     Examples
     --------
-    >>> import yoto_sc as yt
-    >>> yt.tl.select(adata, n_genes=32, categorical_keys=["cell_type"])  # doctest: +SKIP
+    {select}
     >>> yt.pl.confusion(adata, "cell_type")  # doctest: +SKIP
     """
     if normalize not in ("observed", None):
@@ -129,11 +124,9 @@ def _counts(adata: AnnData, key: str, task: str) -> pd.DataFrame:
     tidy = tidy[tidy["task"].astype(str) == task]
     tidy = tidy.astype({"observed": str, "predicted": str})
     predictions = adata.obs.get(Keys(key).prediction(task))
-    known: list[str] = []
-    if predictions is not None and isinstance(predictions.dtype, pd.CategoricalDtype):
-        known = [str(category) for category in predictions.cat.categories]
-    seen = sorted({*tidy["observed"], *tidy["predicted"]})
-    names = list(dict.fromkeys([*known, *seen]))
+    dtype = getattr(predictions, "dtype", None)
+    known = map(str, dtype.categories) if isinstance(dtype, pd.CategoricalDtype) else ()
+    names = list(dict.fromkeys([*known, *sorted({*tidy["observed"], *tidy["predicted"]})]))
     counts = tidy.pivot_table(
         index="observed", columns="predicted", values="n_cells", aggfunc="sum", fill_value=0
     )
@@ -142,14 +135,12 @@ def _counts(adata: AnnData, key: str, task: str) -> pd.DataFrame:
 
 def _write_values(ax: Axes, values: NDArray[np.float64], form: str, vmax: float) -> None:
     """Write what is not zero into the cells, white where the cell is dark."""
-    size = 8 if len(values) <= 15 else 6
+    centred: dict[str, Any] = {"ha": "center", "va": "center"}
     for (row, column), value in np.ndenumerate(values):
-        if not np.isfinite(value) or value == 0:
-            continue
-        color = "white" if value > 0.55 * vmax else "black"
-        ax.text(
-            column, row, form.format(value), ha="center", va="center", color=color, fontsize=size
-        )
+        if np.isfinite(value) and value != 0:
+            color = "white" if value > 0.55 * vmax else "black"
+            size = 8 if len(values) <= 15 else 6
+            ax.text(column, row, form.format(value), color=color, fontsize=size, **centred)
 
 
 def _title(adata: AnnData, key: str, task: str) -> str:

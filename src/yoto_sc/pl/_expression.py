@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
-from yoto_sc.pl._common import read_params
+from yoto_sc.pl._common import read_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,34 +25,14 @@ def read_expression(
     use_raw: bool | None = None,
     log: bool | None = None,
 ) -> tuple[NDArray[np.float32], str]:
-    """Read the expression of `genes` in all cells.
+    """Read the expression of `genes` in all cells; of sparse or backed matrices only theirs.
 
-    Parameters
-    ----------
-    adata
-        Annotated data. Of sparse or backed matrices only the columns of `genes` are read.
-    genes
-        Var names.
-    key
-        The selection's ``key_added``.
-    layer, use_raw
-        Where to read from; both ``None``: where the selection read.
-    log
-        Return ``log1p`` of the values; ``None``: if they are counts, that is whole numbers.
-
-    Returns
-    -------
-    Values of shape ``(n_obs, len(genes))``, and what they are: ``"log1p expression"`` or
-    ``"expression"``.
-
-    Raises
-    ------
-    KeyError
-        The layer, ``adata.raw`` or a gene in it does not exist.
-    ValueError
-        Both a layer and raw were asked for, or there is no ``X``.
+    Where from and whether as ``log1p`` are as in the public functions. Returns values of shape
+    ``(n_obs, len(genes))``, and what they are, for labels.
     """
-    values = _dense(_columns(adata, list(genes), _source(adata, key, layer, use_raw)))
+    matrix = _columns(adata, list(genes), _source(adata, key, layer, use_raw))
+    matrix = matrix.toarray() if hasattr(matrix, "toarray") else matrix
+    values = np.asarray(matrix, dtype=np.float32)
     if log is None:
         log = bool((values >= 0).all() and (values == np.rint(values)).all())
     return (np.log1p(values), "log1p expression") if log else (values, "expression")
@@ -69,7 +48,7 @@ def _source(adata: AnnData, key: str, layer: str | None, use_raw: bool | None) -
         return f"layers/{layer}"
     if use_raw is not None:
         return "raw" if use_raw else "X"
-    params = read_params(adata, key)
+    params = read_results(adata, key).get("params", {})
     stored = params.get("layer")
     return str(params.get("expression") or (f"layers/{stored}" if stored else "X"))
 
@@ -99,9 +78,3 @@ def _columns(adata: AnnData, genes: list[str], source: str) -> Any:
             "Expression is to be read from adata.X, which is None. Pass `layer`, or use_raw=True."
         )
     return adata[:, genes].X
-
-
-def _dense(matrix: Any) -> NDArray[np.float32]:
-    if sparse.issparse(matrix):
-        matrix = matrix.toarray()  # type: ignore[attr-defined]
-    return np.asarray(matrix, dtype=np.float32)

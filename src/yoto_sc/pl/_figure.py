@@ -29,15 +29,7 @@ if TYPE_CHECKING:
 
 
 def new_figure(figsize: tuple[float, float], show: bool | None) -> Figure:
-    """Make an empty figure that pyplot knows of only if the session will close it.
-
-    Parameters
-    ----------
-    figsize
-        Width and height in inches.
-    show
-        As in the public functions.
-    """
+    """Make an empty figure that pyplot knows of only if the session will close it."""
     if show or (show is None and _session_shows_figures()):
         import matplotlib.pyplot as plt
 
@@ -62,14 +54,7 @@ def hide_grid(ax: Axes) -> None:
 def finish(ax: Axes, *, given: Axes | None, show: bool | None) -> Axes | None:
     """Show the figure if that was asked for, and return what the public function returns.
 
-    Parameters
-    ----------
-    ax
-        What was drawn on.
-    given
-        The axes that the caller brought, if any.
-    show
-        As in the public functions.
+    The axes that the caller brought, if any, are `given`.
     """
     if not show:
         return ax
@@ -86,20 +71,8 @@ def draw_with_scanpy(
 ) -> Any:
     """Call one of scanpy's plots and treat its figures as ours.
 
-    Parameters
-    ----------
-    plot
-        A function of ``scanpy.pl`` that takes ``show``.
-    *args, **kwargs
-        Its arguments.
-    show
-        As in the public functions; scanpy itself never shows.
-    adjust
-        Called with the axes that `plot` returned, before anything is shown.
-
-    Returns
-    -------
-    What `plot` returns for ``show=False``; ``None`` if `show`.
+    What it returned is given to `adjust` before anything is shown, unless that is scanpy's
+    ``return_fig``. Returns the same; ``None`` if `show`.
     """
     import matplotlib.pyplot as plt
 
@@ -126,15 +99,9 @@ def draw_with_scanpy(
 def fit(figure: Figure, pad: float = 0.08) -> None:
     """Resize a figure around what is drawn in it, so that no label is cut off.
 
-    Saving with ``bbox_inches="tight"`` would do the same, but figures are also saved without, and
-    scanpy's grids know no layout engine.
-
-    Parameters
-    ----------
-    figure
-        All its axes keep their size in inches.
-    pad
-        Margin in inches.
+    All its axes keep their size; `pad` is the margin, in inches. Saving with
+    ``bbox_inches="tight"`` would do the same, but figures are also saved without, and scanpy's
+    grids know no layout engine.
     """
     from matplotlib.transforms import Bbox
 

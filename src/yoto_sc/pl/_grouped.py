@@ -14,8 +14,6 @@ from yoto_sc.pl._expression import read_expression
 from yoto_sc.pl._figure import draw_with_scanpy, figure_of, fit, label_color_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from anndata import AnnData
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
@@ -33,21 +31,14 @@ class Shown(NamedTuple):
 
 
 class Grouped(NamedTuple):
-    """Input of one of scanpy's grouped plots.
-
-    Parameters
-    ----------
-    adata
-        The labelled cells and the panel genes only; safe to change.
-    var_names
-        For each group that has any, the genes shown under it.
-    expression
-        What the values are, for the colour bar.
-    """
+    """Input of one of scanpy's grouped plots."""
 
     adata: AnnData
+    """The cells that have a group and the panel genes only; safe to change."""
     var_names: dict[str, list[str]]
+    """For each group that has any, the genes shown under it."""
     expression: str
+    """What the values are, for the colour bar."""
 
 
 def group_panel(adata: AnnData, groupby: str, shown: Shown) -> Grouped:
@@ -60,28 +51,22 @@ def group_panel(adata: AnnData, groupby: str, shown: Shown) -> Grouped:
 
     groups = _groups(adata, groupby)
     genes = read_panel(adata, shown.key, shown.n_genes).genes
-    labels = gene_labels(adata, genes, shown.gene_symbols)
+    labels = np.array(gene_labels(adata, genes, shown.gene_symbols), dtype=object)
     values, expression = read_expression(
         adata, genes, key=shown.key, layer=shown.layer, use_raw=shown.use_raw, log=shown.log
     )
     kept = groups.codes >= 0
     values, groups = values[kept], groups[kept]
-    names = [str(category) for category in groups.categories]
+    names = pd.Index([str(category) for category in groups.categories])
+    codes = pd.Categorical.from_codes(groups.codes, categories=names)
+    cells = pd.RangeIndex(len(values)).astype(str)
     small = ad.AnnData(
-        values,
-        obs=pd.DataFrame(
-            {groupby: pd.Categorical.from_codes(groups.codes, categories=pd.Index(names))},
-            index=pd.RangeIndex(len(values)).astype(str),
-        ),
-        var=pd.DataFrame(index=pd.Index(labels, dtype=object)),
+        values, obs=pd.DataFrame({groupby: codes}, cells), var=pd.DataFrame(index=labels)
     )
     small.uns.update(_group_uns(adata, groupby, groups))
     home = highest_group(values, groups.codes, len(names))
-    var_names = {
-        name: [label for label, code in zip(labels, home, strict=True) if code == number]
-        for number, name in enumerate(names)
-    }
-    return Grouped(small, {name: found for name, found in var_names.items() if found}, expression)
+    var_names = {names[code]: list(labels[home == code]) for code in np.unique(home)}
+    return Grouped(small, var_names, expression)
 
 
 def highest_group(
@@ -89,18 +74,7 @@ def highest_group(
 ) -> NDArray[np.intp]:
     """Return the group with the highest mean of each column; the first of several.
 
-    Parameters
-    ----------
-    values
-        Expression, of shape ``(n_obs, n_genes)``.
-    codes
-        Group of each cell, of shape ``(n_obs,)``; every group has a cell.
-    n_groups
-        Number of groups.
-
-    Returns
-    -------
-    Codes of shape ``(n_genes,)``.
+    The values are of shape ``(n_obs, n_genes)``, codes ``(n_obs,)``; every group has a cell.
 
     Examples
     --------
@@ -116,7 +90,7 @@ def highest_group(
 
 
 def draw_grouped(
-    plot: Callable[..., Any],
+    plot: str,
     adata: AnnData,
     groupby: str,
     shown: Shown,
@@ -125,19 +99,12 @@ def draw_grouped(
     *,
     statistic: str | None = None,
 ) -> Any:
-    """Call a grouped plot of scanpy so that every label can be read.
+    """Call a grouped plot of scanpy, with further `kwargs`, so that every label can be read.
 
-    Parameters
-    ----------
-    plot
-        ``scanpy.pl.dotplot`` or one of its kin.
-    adata, groupby, shown, show
-        As in the public functions.
-    kwargs
-        Further arguments of `plot`.
-    statistic
-        What the colours are of each group's cells; `None`: a heatmap, they are the cells' own.
+    The colours are the `statistic` of each group's cells; `None`: a heatmap, the cells' own.
     """
+    import scanpy as sc
+
     grouped = group_panel(adata, groupby, shown)
     order = _shown_order(grouped, groupby, kwargs.get("dendrogram", False))
     var_names = grouped.var_names
@@ -159,7 +126,7 @@ def draw_grouped(
             fit(figure_of(next(iter(axes.values()))))
 
     return draw_with_scanpy(
-        plot, grouped.adata, var_names, groupby, show=show, adjust=adjust, **kwargs
+        getattr(sc.pl, plot), grouped.adata, var_names, groupby, show=show, adjust=adjust, **kwargs
     )
 
 
@@ -204,20 +171,18 @@ def _groups(adata: AnnData, groupby: str) -> pd.Categorical:
 
 def _group_uns(adata: AnnData, groupby: str, groups: pd.Categorical) -> dict[str, Any]:
     """Return the user's group colours, and dendrograms of the same groups."""
-    found: dict[str, Any] = {}
+    names = {str(category) for category in groups.categories}
+    found = {
+        name: entry
+        for name, entry in adata.uns.items()
+        if name.startswith("dendrogram")
+        and "categories_ordered" in entry
+        and set(map(str, entry["categories_ordered"])) == names
+    }
     colors, column = adata.uns.get(f"{groupby}_colors"), adata.obs[groupby]
     if isinstance(column.dtype, pd.CategoricalDtype) and colors is not None:
         all_groups = column.cat.categories
         if len(colors) >= len(all_groups):
-            found[f"{groupby}_colors"] = [
-                colors[position] for position in all_groups.get_indexer(groups.categories)
-            ]
-    names = {str(category) for category in groups.categories}
-    for name, entry in adata.uns.items():
-        if (
-            name.startswith("dendrogram")
-            and "categories_ordered" in entry
-            and set(map(str, entry["categories_ordered"])) == names
-        ):
-            found[name] = entry
+            kept = all_groups.get_indexer(groups.categories)
+            found[f"{groupby}_colors"] = [colors[position] for position in kept]
     return found

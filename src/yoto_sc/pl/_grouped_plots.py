@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from yoto_sc._keys import DEFAULT_KEY
-from yoto_sc.pl._docs import GROUPED, GROUPED_RAISES, MEANS, SHOW, fill
+from yoto_sc.pl._docs import fill
 from yoto_sc.pl._grouped import Shown, draw_grouped
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-@fill(sections=MEANS, plot="dotplot", result="DotPlot")
+@fill(plot="dotplot", result="DotPlot")
 def selected_genes_dotplot(
     adata: AnnData,
     groupby: str,
@@ -31,16 +31,14 @@ def selected_genes_dotplot(
 ) -> Any:
     """Show the panel as a dot plot, each gene under the group that expresses it most.
 
-    {sections}
+    {means}
     """
-    from scanpy.plotting import dotplot
-
     shown = Shown(key, n_genes, layer, use_raw, log, gene_symbols)
     kwargs |= {"ax": ax, "return_fig": return_fig}
-    return draw_grouped(dotplot, adata, groupby, shown, show, kwargs, statistic="Mean")
+    return draw_grouped("dotplot", adata, groupby, shown, show, kwargs, statistic="Mean")
 
 
-@fill(sections=MEANS, plot="matrixplot", result="MatrixPlot")
+@fill(plot="matrixplot", result="MatrixPlot")
 def selected_genes_matrixplot(
     adata: AnnData,
     groupby: str,
@@ -58,16 +56,14 @@ def selected_genes_matrixplot(
 ) -> Any:
     """Show the panel as a matrix plot, each gene under the group that expresses it most.
 
-    {sections}
+    {means}
     """
-    from scanpy.plotting import matrixplot
-
     shown = Shown(key, n_genes, layer, use_raw, log, gene_symbols)
     kwargs |= {"ax": ax, "return_fig": return_fig}
-    return draw_grouped(matrixplot, adata, groupby, shown, show, kwargs, statistic="Mean")
+    return draw_grouped("matrixplot", adata, groupby, shown, show, kwargs, statistic="Mean")
 
 
-@fill(sections=MEANS, plot="stacked_violin", result="StackedViolin")
+@fill(plot="stacked_violin", result="StackedViolin")
 def selected_genes_stacked_violin(
     adata: AnnData,
     groupby: str,
@@ -85,16 +81,14 @@ def selected_genes_stacked_violin(
 ) -> Any:
     """Show the panel as stacked violins, each gene under the group that expresses it most.
 
-    {sections}
+    {means}
     """
-    from scanpy.plotting import stacked_violin
-
     shown = Shown(key, n_genes, layer, use_raw, log, gene_symbols)
     kwargs |= {"ax": ax, "return_fig": return_fig}
-    return draw_grouped(stacked_violin, adata, groupby, shown, show, kwargs, statistic="Median")
+    return draw_grouped("stacked_violin", adata, groupby, shown, show, kwargs, statistic="Median")
 
 
-@fill(grouped=GROUPED, show=SHOW, raises=GROUPED_RAISES)
+@fill()
 def selected_genes_heatmap(
     adata: AnnData,
     groupby: str,
@@ -126,22 +120,18 @@ def selected_genes_heatmap(
     ------
     TypeError
         `ax` was given.
-    {raises}
+    {grouped_raises}
 
     Examples
     --------
-    >>> import yoto_sc as yt
-    >>> yt.tl.select(adata, n_genes=32, categorical_keys=["cell_type"])  # doctest: +SKIP
+    {select}
     >>> yt.pl.selected_genes_heatmap(adata, groupby="cell_type")  # doctest: +SKIP
     """
-    from scanpy.plotting import heatmap
-
     if "ax" in kwargs:
         raise TypeError(
             "selected_genes_heatmap takes no `ax`: scanpy.pl.heatmap makes a figure of its own. "
             "Use selected_genes_matrixplot(adata, groupby, ax=ax) for means on given axes."
         )
-
     shown = Shown(key, n_genes, layer, use_raw, log, gene_symbols)
     kwargs.setdefault("show_gene_labels", True)
-    return draw_grouped(heatmap, adata, groupby, shown, show, kwargs)
+    return draw_grouped("heatmap", adata, groupby, shown, show, kwargs)

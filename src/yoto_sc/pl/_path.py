@@ -8,7 +8,7 @@ import numpy as np
 
 from yoto_sc._keys import DEFAULT_KEY
 from yoto_sc.pl._common import read_panel, read_table, read_tasks
-from yoto_sc.pl._docs import SHOW, fill
+from yoto_sc.pl._docs import fill
 from yoto_sc.pl._figure import axes_for, figure_of, finish
 from yoto_sc.pl._style import GREY, decimals, metric_name, task_styles
 
@@ -28,7 +28,7 @@ MAX_TICKS = 8
 """With more panel sizes beside each other their numbers would touch."""
 
 
-@fill(show=SHOW)
+@fill()
 def path(
     adata: AnnData,
     *,
@@ -47,15 +47,11 @@ def path(
 
     Parameters
     ----------
-    adata
-        Annotated data with the results of :func:`yoto_sc.tl.select`; not changed.
-    key
-        The selection's ``key_added``.
+    {adata}
+    {key}
     tasks
         Tasks to show; ``None``: all.
-    ax
-        Where to draw; ``None``: a new figure.
-    {show}
+    {ax}
 
     Returns
     -------
@@ -68,8 +64,7 @@ def path(
 
     Examples
     --------
-    >>> import yoto_sc as yt
-    >>> yt.tl.select(adata, n_genes=32, categorical_keys=["cell_type"])  # doctest: +SKIP
+    {select}
     >>> yt.pl.path(adata)  # doctest: +SKIP
     """
     chosen = read_panel(adata, key).n_genes
@@ -93,25 +88,13 @@ def path(
     if any((curve["predictor"] != "network").any() for curve in curves.values()):
         ax.plot([], [], color=GREY, marker="o", label="open: ridge regression", **OPEN)
     ax.axvline(chosen, color=GREY, linestyle="--", linewidth=1, zorder=0)
-    ax.annotate(
-        f"panel: {chosen}",
-        (chosen, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(0, 3),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        color=GREY,
-        fontsize="small",
-    )
+    note: dict[str, Any] = {"color": GREY, "fontsize": "small", "ha": "center", "va": "bottom"}
+    ax.text(chosen, 1.01, f"panel: {chosen}", transform=ax.get_xaxis_transform(), **note)
     _scale_sizes(ax, [*(size for c in curves.values() for size in c["n_genes"]), chosen])
     _scale_scores(ax, [score for curve in curves.values() for score in curve["score"]])
     metrics = list(dict.fromkeys(metric_name(c["metric"].iloc[0]) for c in curves.values()))
-    ax.set_ylabel(
-        f"held-out {metrics[0]}"
-        if len(metrics) == 1
-        else f"held-out score ({' or '.join(metrics)})"
-    )
+    shown_as = metrics[0] if len(metrics) == 1 else f"score ({' or '.join(metrics)})"
+    ax.set_ylabel(f"held-out {shown_as}")
     ax.set_title("Score against panel size", loc="left", pad=22)
     if given is None:
         figure_of(ax).legend(loc="outside right upper", frameon=False, fontsize="small")

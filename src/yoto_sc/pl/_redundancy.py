@@ -8,7 +8,7 @@ import numpy as np
 
 from yoto_sc._keys import DEFAULT_KEY
 from yoto_sc.pl._common import gene_labels, read_panel
-from yoto_sc.pl._docs import SHOW, fill
+from yoto_sc.pl._docs import fill
 from yoto_sc.pl._expression import read_expression
 from yoto_sc.pl._figure import axes_for, figure_of, finish
 
@@ -23,7 +23,7 @@ MAX_NAMED = 100
 """The names of more genes would be too small to read."""
 
 
-@fill(show=SHOW)
+@fill()
 def redundancy(
     adata: AnnData,
     *,
@@ -46,20 +46,12 @@ def redundancy(
     adata
         Annotated data with the results of :func:`yoto_sc.tl.select`, or any if `genes` are given;
         not changed.
-    key
-        The selection's ``key_added``.
+    {key}
     genes
         Var names to show in place of the selected genes.
-    layer
-        Layer to read expression from. ``None``: where the selection read it.
-    use_raw
-        Read expression from ``adata.raw`` (``True``) or ``adata.X`` (``False``). ``None``: where
-        the selection read it.
-    gene_symbols
-        Column of ``adata.var`` with gene names to show instead of the var names.
-    ax
-        Where to draw; ``None``: a new figure.
-    {show}
+    {source}
+    {gene_symbols}
+    {ax}
 
     Returns
     -------
@@ -98,21 +90,20 @@ def redundancy(
     limit = max(np.ceil(10 * size.max(initial=0)) / 10, 0.1)
     image = ax.imshow(np.ma.masked_invalid(shown), cmap="RdBu_r", vmin=-limit, vmax=limit)
     ax.set_facecolor("0.85")
-    ax.set_aspect("equal")
-    if len(names) <= MAX_NAMED:
-        fontsize = 8 if len(names) <= 50 else 400 / len(names)
-        ordered = [labels[gene] for gene in order]
-        ax.set_xticks(range(len(ordered)), ordered, rotation=90, fontsize=fontsize)
-        ax.set_yticks(range(len(ordered)), ordered, fontsize=fontsize)
-    else:
-        ax.set_xticks([])
-        ax.set_yticks([])
+    ordered = [labels[gene] for gene in order]
+    if len(names) > MAX_NAMED:
+        ordered = []
         ax.set_xlabel(f"{len(names)} genes")
+    fontsize = min(8, 400 / len(names))
+    ax.set_xticks(range(len(ordered)), ordered, rotation=90, fontsize=fontsize)
+    ax.set_yticks(range(len(ordered)), ordered, fontsize=fontsize)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    ax.set_title(_title(size), loc="left", fontsize="medium")
-    label = f"correlation of {scale}"
-    figure_of(ax).colorbar(image, ax=ax, shrink=0.6, label=label)
+    title = "No two genes vary"
+    if size.size:
+        title = f"Redundancy: |r| is {size.mean():.2f} on average, {size.max():.2f} at most"
+    ax.set_title(title, loc="left", fontsize="medium")
+    figure_of(ax).colorbar(image, ax=ax, shrink=0.6, label=f"correlation of {scale}")
     return finish(ax, given=given, show=show)
 
 
@@ -146,9 +137,3 @@ def _order(correlation: NDArray[np.float64]) -> NDArray[np.intp]:
     pairs = squareform(distance, checks=False)
     tree = optimal_leaf_ordering(linkage(pairs, "average"), pairs)
     return leaves_list(tree).astype(np.intp)
-
-
-def _title(size: NDArray[np.float64]) -> str:
-    if not size.size:
-        return "No two genes vary"
-    return f"Redundancy: |r| is {size.mean():.2f} on average, {size.max():.2f} at most"

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from yoto_sc._keys import DEFAULT_KEY, Keys
-from yoto_sc.pl._common import gene_labels, read_panel
-from yoto_sc.pl._docs import SHOW, fill
+from yoto_sc._keys import DEFAULT_KEY
+from yoto_sc.pl._common import gene_labels, read_panel, read_results
+from yoto_sc.pl._docs import fill
 from yoto_sc.pl._figure import figure_of, finish, hide_grid, new_figure
 from yoto_sc.pl._style import GREY, LIGHT_GREY, TaskStyle, task_styles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from anndata import AnnData
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
 MAX_ROWS = 64
 """Genes in one column of a figure; longer panels get several columns of equal length."""
@@ -29,7 +26,7 @@ NO_TASK = TaskStyle(GREY, "o")
 UNKNOWN = "what each gene adds was not stored"
 
 
-@fill(show=SHOW)
+@fill()
 def selected_genes(
     adata: AnnData,
     *,
@@ -54,14 +51,10 @@ def selected_genes(
 
     Parameters
     ----------
-    adata
-        Annotated data with the results of :func:`yoto_sc.tl.select`; not changed.
-    key
-        The selection's ``key_added``.
-    n_genes
-        Show the best panel of this size from the same ranking. ``None``: the panel as selected.
-    gene_symbols
-        Column of ``adata.var`` with gene names to show instead of the var names.
+    {adata}
+    {key}
+    {n_genes}
+    {gene_symbols}
     ax
         Where to draw; ``None``: a new figure. On given axes all genes stand in one column; a new
         figure grows with the panel, and above 64 genes it has several columns.
@@ -80,20 +73,22 @@ def selected_genes(
 
     Examples
     --------
-    >>> import yoto_sc as yt
-    >>> yt.tl.select(adata, n_genes=32, categorical_keys=["cell_type"])  # doctest: +SKIP
+    {select}
     >>> yt.pl.selected_genes(adata)  # doctest: +SKIP
     """
     panel = read_panel(adata, key, n_genes)
-    table = panel.table.loc[panel.genes].copy()
+    table = panel.table.loc[panel.genes]
     rises = _rises(adata, key)
-    table["rise"] = rises.reindex(table.index)
-    table["label"] = gene_labels(adata, panel.genes, gene_symbols)
+    labels = gene_labels(adata, panel.genes, gene_symbols)
+    table = table.assign(rise=rises.reindex(table.index), label=labels)
     styles = _styles(adata, key, table.loc[table["rise"].notna(), "task"])
-    columns = np.array_split(
-        np.arange(len(table)), 1 if ax is not None else -(-len(table) // MAX_ROWS)
-    )
-    all_axes = [ax] if ax is not None else _new_axes(columns, show)
+    n_columns = -(-len(table) // MAX_ROWS) if ax is None else 1
+    columns = np.array_split(np.arange(len(table)), n_columns)
+    if ax is None:
+        size = (COLUMN_INCHES * n_columns, 1.65 + ROW_INCHES * len(columns[0]))
+        all_axes = list(new_figure(size, show).subplots(1, n_columns, squeeze=False)[0])
+    else:
+        all_axes = [ax]
     limits = _limits(table["rise"])
     for axes, rows in zip(all_axes, columns, strict=True):
         _draw(axes, table.iloc[rows], styles, n_rows=len(columns[0]))
@@ -111,7 +106,7 @@ def selected_genes(
 
 def _rises(adata: AnnData, key: str) -> pd.Series[float]:
     """Return by how much the criterion rises without each panel gene; none if it was not told."""
-    attribution = adata.uns.get(Keys(key).uns, {}).get("attribution")
+    attribution = read_results(adata, key).get("attribution")
     if attribution is None or "criterion_increase" not in attribution.columns:
         return pd.Series(dtype=np.float64)
     rises = attribution["criterion_increase"].astype(np.float64)
@@ -120,18 +115,11 @@ def _rises(adata: AnnData, key: str) -> pd.Series[float]:
 
 def _styles(adata: AnnData, key: str, tasks: pd.Series) -> dict[str, TaskStyle]:
     """Styles of the tasks that occur; the colours are those that other plots give them."""
-    stored = adata.uns.get(Keys(key).uns, {}).get("tasks")
+    stored = read_results(adata, key).get("tasks")
     order = [] if stored is None else [str(task) for task in stored.index]
     occurring = [str(task) for task in tasks.unique() if task]
     styles = task_styles(dict.fromkeys([*order, *occurring]))
     return {task: style for task, style in styles.items() if task in occurring}
-
-
-def _new_axes(columns: list[NDArray[np.intp]], show: bool | None) -> list[Axes]:
-    n_rows = len(columns[0])
-    figure = new_figure((COLUMN_INCHES * len(columns), 1.65 + ROW_INCHES * n_rows), show)
-    axes: list[Axes] = list(figure.subplots(1, len(columns), squeeze=False)[0])
-    return axes
 
 
 def _limits(rises: pd.Series[float]) -> tuple[float, float] | None:
@@ -147,31 +135,15 @@ def _draw(ax: Axes, table: pd.DataFrame, styles: dict[str, TaskStyle], n_rows: i
     rows = np.arange(len(table))
     hide_grid(ax)
     ax.hlines(rows, 0, table["rise"], color=LIGHT_GREY, linewidth=1.5, zorder=1)
-    for task, style in {"": NO_TASK, **styles}.items():
+    for task, (color, marker) in {"": NO_TASK, **styles}.items():
         ours = (table["rise"].notna() & (table["task"] == task)).to_numpy()
-        ax.scatter(
-            table["rise"][ours], rows[ours], s=34, color=style.color, marker=style.marker, zorder=2
-        )
+        ax.scatter(table["rise"][ours], rows[ours], s=34, color=color, marker=marker, zorder=2)
+    note: dict[str, Any] = {"color": GREY, "fontsize": "x-small"}
+    right = ax.get_yaxis_transform()
     for row, category in enumerate(table["category"]):
-        ax.text(
-            1.015,
-            row,
-            category,
-            transform=ax.get_yaxis_transform(),
-            color=GREY,
-            fontsize="x-small",
-            va="center_baseline",
-        )
+        ax.text(1.015, row, category, transform=right, va="center_baseline", **note)
     if table["category"].ne("").any():
-        ax.annotate(
-            "class",
-            (1.015, 1),
-            xycoords="axes fraction",
-            color=GREY,
-            fontsize="x-small",
-            fontweight="bold",
-            va="bottom",
-        )
+        ax.text(1.015, 1, "class", transform=ax.transAxes, va="bottom", weight="bold", **note)
     ax.set_yticks(rows, table["label"], fontsize="small")
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(n_rows - 0.5, -0.7)
@@ -190,23 +162,15 @@ def _add_titles(
     all_axes[0].set_title(title, loc="left", pad=22)  # above the word "class"
     if not handles:
         return
+    legend: dict[str, Any] = {"handles": handles, "title": LEGEND_TITLE, "fontsize": "small"}
     if is_given:
-        all_axes[0].legend(
-            handles=handles, title=LEGEND_TITLE, loc="lower right", fontsize="small"
-        )
-    else:
-        figure_of(all_axes[0]).legend(
-            handles=handles,
-            title=LEGEND_TITLE,
-            loc="outside lower center",
-            ncols=_legend_columns(styles, COLUMN_INCHES * len(all_axes)),
-            fontsize="small",
-            title_fontsize="small",
-            frameon=False,
-        )
-
-
-def _legend_columns(names: Iterable[str], inches: float) -> int:
-    """Return how many entries of a legend fit side by side."""
-    widest = max(0.6 + 0.085 * len(name) for name in names)
-    return max(1, int(inches / widest))
+        all_axes[0].legend(loc="lower right", **legend)
+        return
+    widest = max(0.6 + 0.085 * len(task) for task in styles)  # inches of an entry
+    figure_of(all_axes[0]).legend(
+        loc="outside lower center",
+        ncols=max(1, int(COLUMN_INCHES * len(all_axes) / widest)),
+        title_fontsize="small",
+        frameon=False,
+        **legend,
+    )

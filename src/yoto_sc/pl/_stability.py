@@ -8,7 +8,7 @@ import numpy as np
 
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc.pl._common import gene_labels
-from yoto_sc.pl._docs import SHOW, fill
+from yoto_sc.pl._docs import fill
 from yoto_sc.pl._figure import axes_for, figure_of, finish
 from yoto_sc.pl._style import LIGHT_GREY, PALETTE, decimals
 
@@ -22,7 +22,7 @@ MAX_ROWS = 96
 """Genes shown if it is not said how many."""
 
 
-@fill(show=SHOW)
+@fill()
 def stability(
     adata: AnnData,
     *,
@@ -46,8 +46,7 @@ def stability(
     n_genes
         Number of genes to show, the most frequent first. ``None``: twice the size of the
         consensus, if so many were selected at all, and at most 96.
-    gene_symbols
-        Column of ``adata.var`` with gene names to show instead of the var names.
+    {gene_symbols}
     ax
         Where to draw; ``None``: a new figure, which grows with the number of genes.
     {show}
@@ -77,26 +76,22 @@ def stability(
         : min(2 * n_consensus, MAX_ROWS) if n_genes is None else n_genes
     ]
     rows = np.arange(len(shown))
-    given = ax
-    ax = axes_for(ax, (4.6, 1.5 + ROW_INCHES * len(shown)), show)
-    for in_consensus, color, label in (
-        (True, PALETTE[0], f"in the consensus of {n_consensus}"),
-        (False, LIGHT_GREY, "not in it"),
+    ax = axes_for(given := ax, (4.6, 1.5 + ROW_INCHES * len(shown)), show)
+    chosen, frequency = shown["consensus"].to_numpy(dtype=bool), shown["frequency"].to_numpy()
+    for ours, color, label in (
+        (chosen, PALETTE[0], f"in the consensus of {n_consensus}"),
+        (~chosen, LIGHT_GREY, "not in it"),
     ):
-        ours = shown["consensus"].to_numpy() == in_consensus
         if ours.any():
-            ax.barh(
-                rows[ours], shown["frequency"].to_numpy()[ours], 0.75, color=color, label=label
-            )
+            ax.barh(rows[ours], frequency[ours], 0.75, color=color, label=label)
     ax.set_yticks(rows, gene_labels(adata, list(shown.index), gene_symbols), fontsize="small")
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(shown) - 0.4, -0.6)
     ax.set_xlim(0, 1)
     ax.set_xlabel("share of the runs that selected the gene")
     ax.spines[["top", "right"]].set_visible(False)
-    n_runs = len(results["jaccard"])
     ax.set_title(
-        f"{n_runs} runs agree: Jaccard {decimals(results['mean_jaccard'])}, "
+        f"{len(results['jaccard'])} runs agree: Jaccard {decimals(results['mean_jaccard'])}, "
         f"Kuncheva {decimals(results['mean_kuncheva'])}",
         loc="left",
         fontsize="medium",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle, product
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -16,10 +17,6 @@ LIGHT_GREY = "#D9D9D9"
 
 METRIC_NAMES = {
     "macro_f1": "macro-F1",
-    "balanced_accuracy": "balanced accuracy",
-    "accuracy": "accuracy",
-    "log_loss": "log loss",
-    "calibration_error": "calibration error",
     "r2": "R²",
     "rmse": "RMSE",
     "pearson_r": "Pearson r",
@@ -30,7 +27,7 @@ METRIC_NAMES = {
     "marker_coverage": "share of known markers",
     "marker_classes": "share of classes with a marker",
 }
-"""How a column of the metrics table is written in a figure."""
+"""How a column of the metrics table is written in a figure; others with spaces for underscores."""
 
 
 class TaskStyle(NamedTuple):
@@ -41,34 +38,13 @@ class TaskStyle(NamedTuple):
 
 
 def task_styles(tasks: Iterable[str]) -> dict[str, TaskStyle]:
-    """Give each task a colour, and a marker that changes when the colours start again.
-
-    Parameters
-    ----------
-    tasks
-        Names of the tasks, in order.
-
-    Examples
-    --------
-    >>> task_styles(["cell_type", "donor"])["donor"]
-    TaskStyle(color='#D55E00', marker='o')
-    """
-    return {
-        task: TaskStyle(
-            PALETTE[number % len(PALETTE)], MARKERS[(number // len(PALETTE)) % len(MARKERS)]
-        )
-        for number, task in enumerate(tasks)
-    }
+    """Give each task a colour, and a marker that changes when the colours start again."""
+    looks = zip(tasks, cycle(product(MARKERS, PALETTE)), strict=False)
+    return {task: TaskStyle(color, marker) for task, (marker, color) in looks}
 
 
 def metric_name(metric: str) -> str:
-    """Return the name of a metric as it is written in a figure.
-
-    Examples
-    --------
-    >>> metric_name("macro_f1")
-    'macro-F1'
-    """
+    """Return the name of a metric as it is written in a figure."""
     return METRIC_NAMES.get(metric, metric.replace("_", " "))
 
 

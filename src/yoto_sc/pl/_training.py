@@ -8,7 +8,7 @@ import numpy as np
 
 from yoto_sc._keys import DEFAULT_KEY
 from yoto_sc.pl._common import read_table
-from yoto_sc.pl._docs import SHOW, fill
+from yoto_sc.pl._docs import fill
 from yoto_sc.pl._figure import axes_for, finish, hide_grid
 from yoto_sc.pl._style import GREY, PALETTE
 
@@ -23,7 +23,7 @@ LOSSES = {
 }
 
 
-@fill(show=SHOW)
+@fill()
 def training(
     adata: AnnData, *, key: str = DEFAULT_KEY, ax: Axes | None = None, show: bool | None = None
 ) -> Axes | None:
@@ -31,13 +31,9 @@ def training(
 
     Parameters
     ----------
-    adata
-        Annotated data with the results of :func:`yoto_sc.tl.select`; not changed.
-    key
-        The selection's ``key_added``.
-    ax
-        Where to draw; ``None``: a new figure.
-    {show}
+    {adata}
+    {key}
+    {ax}
 
     Returns
     -------
@@ -50,8 +46,7 @@ def training(
 
     Examples
     --------
-    >>> import yoto_sc as yt
-    >>> yt.tl.select(adata, n_genes=32, categorical_keys=["cell_type"])  # doctest: +SKIP
+    {select}
     >>> yt.pl.training(adata)  # doctest: +SKIP
     """
     history = read_table(adata, key, "history", ["step", "n_genes", *LOSSES])

@@ -8,7 +8,7 @@ import pandas as pd
 
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc.pl._common import gene_labels, read_panel
-from yoto_sc.pl._docs import EXPRESSION, SHOW, fill
+from yoto_sc.pl._docs import fill
 from yoto_sc.pl._expression import read_expression
 from yoto_sc.pl._figure import draw_with_scanpy, figure_of, fit, label_color_bar
 from yoto_sc.pl._style import LIGHT_GREY
@@ -24,7 +24,7 @@ PANEL_INCHES = (2.7, 2.4)
 COLORS = (LIGHT_GREY, "#7FB2D6", "#0072B2", "#00223A")
 
 
-@fill(expression=EXPRESSION, show=SHOW)
+@fill()
 def selected_genes_umap(
     adata: AnnData,
     *,
@@ -47,8 +47,7 @@ def selected_genes_umap(
     adata
         Annotated data with the results of :func:`yoto_sc.tl.select` and an embedding; not
         changed.
-    key
-        The selection's ``key_added``.
+    {key}
     n_genes
         Number of genes, most important first. ``None``: the panel, at most its first 8.
     basis
@@ -127,14 +126,7 @@ def selected_genes_umap(
 
     with mpl.rc_context({"figure.figsize": PANEL_INCHES}):  # the size of one of scanpy's plots
         return draw_with_scanpy(
-            embedding,
-            small,
-            name,
-            color=labels,
-            ncols=ncols,
-            show=show,
-            adjust=adjust,
-            **kwargs,
+            embedding, small, name, color=labels, ncols=ncols, show=show, adjust=adjust, **kwargs
         )
 
 

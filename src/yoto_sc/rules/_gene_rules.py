@@ -97,15 +97,7 @@ class GeneRules:
         return within and all(cap.holds(genes) for cap in self.caps.values())
 
     def replacements(self, genes: NDArray[np.bool_], gene: int) -> NDArray[np.bool_]:
-        """Mask the genes that may take the place of one gene of a panel that meets the rules.
-
-        Parameters
-        ----------
-        genes
-            The panel, a mask of shape ``(n_vars,)``.
-        gene
-            Index of the gene that leaves.
-        """
+        """Mask the genes that may replace `gene` in a panel, the mask `genes`, that meets the rules."""
         may = self.allowed & ~genes
         rest = genes.copy()
         rest[gene] = False
@@ -140,15 +132,7 @@ class GeneRules:
         return panel
 
     def good_panel(self, scores: NDArray[np.float64], n_genes: int) -> NDArray[np.intp]:
-        """Do as `best_panel` does, but in less time, for a total that is merely large.
-
-        Parameters
-        ----------
-        scores
-            Shape ``(n_vars,)``, finite.
-        n_genes
-            Size of a panel that can meet the rules.
-        """
+        """Do as `best_panel` does, but in less time, for a total that is merely large."""
         by_score = -(scores - self.penalties(scores, n_genes))
         core = np.flatnonzero(self._first(by_score, _CORE_FACTOR * n_genes))
         panel = self.subset(core)._search(scores[core], n_genes, _GAP)
@@ -185,13 +169,6 @@ class GeneRules:
         These are the Lagrange multipliers of the linear relaxation of `best_panel`, times the
         amounts: but for a few genes, the best panel has the largest scores after this deduction.
         Where the panel of the largest scores meets the rules, the penalties are zero.
-
-        Parameters
-        ----------
-        scores
-            Shape ``(n_vars,)``, finite.
-        n_genes
-            Size of a panel that can meet the rules.
         """
         if self.hold(self._first(-scores, n_genes)):
             return np.zeros(len(scores))
@@ -212,13 +189,7 @@ class GeneRules:
         return penalty
 
     def conflict(self, n_genes: int) -> list[str]:
-        """Name the smallest set of rules that no panel of this size meets together.
-
-        Parameters
-        ----------
-        n_genes
-            Size of a panel that cannot meet all rules.
-        """
+        """Name the smallest set of rules that no panel of this size meets together."""
         names = [f"n_genes={n_genes}", "include", *self.limits, *self.caps]
 
         def can_be_met(chosen: set[int]) -> bool:
@@ -309,13 +280,6 @@ def _smallest(can_be_met: Callable[[set[int]], bool], n_rules: int) -> set[int]:
     Every conflict shares a rule with the complement of any set that can be met. So the smallest
     set that shares a rule with all the complements known is a conflict, and then the smallest one,
     or can be met, and gives a further complement (Ignatiev et al., CP 2015).
-
-    Parameters
-    ----------
-    can_be_met
-        Tells whether a panel can meet some of the rules.
-    n_rules
-        Number of rules; all together cannot be met.
     """
     complements: list[list[bool]] = []
     while True:

@@ -92,12 +92,7 @@ class Requirements:
         return {argument: key for argument, key in named.items() if isinstance(key, str)}
 
     def gene_rules(self, var: pd.DataFrame) -> GeneRules:
-        """Return the rules that follow from the table of the genes alone.
-
-        Parameters
-        ----------
-        var
-            ``adata.var``, of shape ``(n_vars, …)``.
+        """Return the rules that follow from ``adata.var`` alone.
 
         Raises
         ------

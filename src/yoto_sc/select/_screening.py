@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from yoto_sc.select._targets import Sums
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,41 +29,22 @@ class Screening:
         One for each task; cells that are not to be seen have no label.
     against_chance
         Whether :meth:`told` will be asked: it takes sums for labels in random order, too.
+
+    Attributes
+    ----------
+    versions
+        For each task, its target, and then those with the labels in random order.
+    sums
+        Sums of expression for each of them, once :func:`survey` has taken them.
     """
 
     def __init__(self, targets: Sequence[Target], *, against_chance: bool = False) -> None:
         rng = np.random.default_rng(0)
         n_shuffles = _N_SHUFFLES if against_chance else 0
-        self._versions = [
+        self.versions = [
             [target, *(target.shuffled(rng) for _ in range(n_shuffles))] for target in targets
         ]
-        self._sums: list[list[Sums]] = []
-
-    def designs(self) -> list[sp.csr_matrix]:
-        """Return the designs of all sums that are needed, each ``(n_obs, n_columns)``."""
-        return [one.design() for versions in self._versions for one in versions]
-
-    def seen(self) -> list[NDArray[np.bool_]]:
-        """Return for each task the cells whose squares are summed, ``(n_obs,)``."""
-        return [versions[0].seen for versions in self._versions]
-
-    def receive(
-        self, values: Iterable[NDArray[np.float64]], squares: Iterable[NDArray[np.float64]]
-    ) -> None:
-        """Take the sums over all cells.
-
-        Parameters
-        ----------
-        values
-            Expression weighted with each design, ``(n_columns, n_vars)``.
-        squares
-            Squared expression of the cells that are seen, for each task, ``(n_vars,)``.
-        """
-        parts = iter(values)
-        self._sums = [
-            [Sums(next(parts), of_task) for _ in versions]
-            for versions, of_task in zip(self._versions, squares, strict=True)
-        ]
+        self.sums: list[list[Sums]] = []
 
     def told(self) -> NDArray[np.bool_]:
         """Tell which tasks single genes say more about than they would by chance.
@@ -78,7 +59,7 @@ class Screening:
         Shape ``(n_tasks,)``.
         """
         told = []
-        for versions, sums in zip(self._versions, self._sums, strict=True):
+        for versions, sums in zip(self.versions, self.sums, strict=True):
             real, *shuffled = (
                 _most(one.told(part)) for one, part in zip(versions, sums, strict=True)
             )
@@ -107,7 +88,7 @@ class Screening:
             [
                 ranking
                 for position in np.flatnonzero(tasks)
-                for ranking in self._versions[position][0].rankings(self._sums[position][0])
+                for ranking in self.versions[position][0].rankings(self.sums[position][0])
             ],
             axis=0,
         )
@@ -132,16 +113,19 @@ def survey(
     -------
     `None`; the screenings have received their sums.
     """
-    designs = [screening.designs() for screening in screenings]
-    seen = [screening.seen() for screening in screenings]
-    widths = [design.shape[1] for each in designs for design in each]
+    groups = [versions for screening in screenings for versions in screening.versions]
+    designs = [one.design() for versions in groups for one in versions]
     values, squares, *_ = reduce(
-        sp.csr_matrix(sp.hstack([design for each in designs for design in each], format="csr")),
-        np.column_stack([cells for each in seen for cells in each]),
+        sp.csr_matrix(sp.hstack(designs, format="csr")),
+        np.column_stack([versions[0].seen for versions in groups]),
     )
+    widths = [design.shape[1] for design in designs]
     parts, rows = iter(np.split(values, np.cumsum(widths)[:-1])), iter(squares)
-    for screening, of_values, of_squares in zip(screenings, designs, seen, strict=True):
-        screening.receive([next(parts) for _ in of_values], [next(rows) for _ in of_squares])
+    for screening in screenings:
+        screening.sums = [
+            [Sums(next(parts), of_squares) for _ in versions]
+            for versions, of_squares in zip(screening.versions, rows, strict=False)
+        ]
 
 
 def _most(told: NDArray[np.float64]) -> float:

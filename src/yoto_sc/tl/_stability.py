@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import fields, replace
+from inspect import signature
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -34,25 +35,6 @@ if TYPE_CHECKING:
     from yoto_sc.model import YOTO
 
 logger = logging.getLogger(__name__)
-
-_NAMED = (
-    "adata",
-    "n_genes",
-    "categorical_keys",
-    "continuous_keys",
-    "layer",
-    "split_key",
-    "include",
-    "exclude",
-    "candidates",
-    "unlabeled",
-    "key_added",
-    "random_state",
-    "progress_bar",
-    "copy",
-    "model_dir",
-)
-"""Arguments of `select` that are none of `select_kwargs`."""
 
 
 def stability(
@@ -151,7 +133,8 @@ def stability(
     """
     check_adata(adata)
     keys = keys_by_kind(categorical_keys=categorical_keys, continuous_keys=continuous_keys)
-    check_no_repeats("select_kwargs", select_kwargs, _NAMED)
+    own = [*signature(stability).parameters, "model_dir"]
+    check_no_repeats("select_kwargs", select_kwargs, own)
     given = {**(select_kwargs or {})}
     check_split_key(adata.obs, given.pop("group_key", None), "group_key")
     rules_on: dict[str, Any] = {"include": include, "exclude": exclude, "candidates": candidates}
