@@ -66,21 +66,6 @@ class Problem:
     ) -> Problem:
         """Read and check all that a selection needs of `adata`, which is left as it is.
 
-        Parameters
-        ----------
-        adata
-            Annotated data of shape ``(n_obs, n_vars)``.
-        keys
-            By the name of the kind, the keys of the tasks.
-        layer
-            Layer to read expression from; `None`: ``X``.
-        split_key
-            Obs column whose groups are held out whole; `None`: cells are.
-        unlabeled
-            Categories that stand for "no label".
-        requirements
-            What is asked of a panel; `None`: nothing.
-
         Raises
         ------
         KeyError, TypeError, ValueError

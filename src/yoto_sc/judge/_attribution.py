@@ -39,17 +39,6 @@ def attribute(
 
     The network's own losses would tell the same of cells that it has not seen. It has seen all,
     and remembers some of them.
-
-    Parameters
-    ----------
-    values
-        Expression of the panel's genes, by rank, shape ``(n_obs, n_genes)``.
-    labels
-        One encoded array of shape ``(n_obs,)`` for each task.
-    told
-        Those among which to choose, shape ``(n_tasks,)``.
-    class_weight_power
-        As in :func:`yoto_sc.select.stepwise_order`.
     """
     by_task = np.zeros((len(genes), len(tasks)))
     categories = []
@@ -81,17 +70,7 @@ def without_table(
     whole: Predictions,
     predict: Callable[[NDArray[np.bool_]], Predictions],
 ) -> pd.DataFrame:
-    """Return by how much the score of every task falls with one panel gene unmeasured.
-
-    Parameters
-    ----------
-    labels
-        One encoded array for each task, of the cells that are judged.
-    whole
-        For each task, the prediction of these cells from all of the panel.
-    predict
-        Predicts them, given which genes were measured, ``(n_genes,)``.
-    """
+    """Return by how much the score of every task falls with one panel gene unmeasured."""
 
     def scores(predictions: Predictions) -> list[float]:
         return [
@@ -118,15 +97,6 @@ def panel_table(
     The score falls with the logarithm of the rank, from 1 for the first gene to near 0 for the
     last, on the scale on which a panel shrinks geometrically; it is 0 for genes that were no
     candidates.
-
-    Parameters
-    ----------
-    var_names
-        Names of all genes.
-    ranking
-        Indices of the ranked genes, best first.
-    attribution
-        What `attribute` returned.
     """
     ranks = pd.array([pd.NA] * len(var_names), dtype="Int64")
     ranks[ranking] = np.arange(1, len(ranking) + 1)

@@ -65,12 +65,6 @@ class Exchanges:
 
     Substitutes are found on the cells of some folds, and what they cost is stated on those of the
     others: on the cells it was chosen on, the best of many genes looks better than it is.
-
-    Parameters
-    ----------
-    problem
-        The cells, the tasks, and what the panel must be like with a substitute, too. Where it
-        holds groups out, they are held out whole.
     """
 
     def __init__(

@@ -92,17 +92,7 @@ def judge(
     class_weight_power: float,
     rng: np.random.Generator,
 ) -> Judgement:
-    """Judge a finished training on its held-out cells.
-
-    Parameters
-    ----------
-    answers
-        What the training says.
-    n_genes
-        Size of the panel, or ``"auto"``.
-    class_weight_power
-        Of the ridge regression beyond the network's size.
-    """
+    """Judge a finished training on its held-out cells."""
     tasks, split = problem.tasks, answers.split
     labels = [array[split.validation] for array in problem.labels]
     sample_rng, ridge_rng = rng.spawn(2)
@@ -147,15 +137,6 @@ def choose_size(
 
     The score of a size is the mean over tasks of the macro-F1 or R² on the held-out cells; its
     standard error is that of the best size.
-
-    Parameters
-    ----------
-    tasks, labels
-        Tasks and their held-out labels.
-    predictions
-        Held-out predictions of every task, by panel size.
-    samples
-        Bootstrap samples of these cells.
     """
     scores = {size: mean_score(tasks, labels, predictions[size]) for size in sorted(predictions)}
     judged = [size for size, value in scores.items() if np.isfinite(value)]

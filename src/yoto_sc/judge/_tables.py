@@ -95,15 +95,7 @@ def confusion_table(
 def predictions_table(
     tasks: Sequence[Task], predictions: Sequence[NDArray[Any]], names: pd.Index
 ) -> pd.DataFrame:
-    """Return predictions as labels and values, one column for each task.
-
-    Parameters
-    ----------
-    predictions
-        One for each task.
-    names
-        Obs names of the cells.
-    """
+    """Return predictions as labels and values, one column for each task."""
     return pd.DataFrame(
         {task.name: task.decode(p) for task, p in zip(tasks, predictions, strict=True)},
         index=names,

@@ -26,17 +26,7 @@ _TASK = "task"
 
 
 class TaskField(BaseAnnDataField):
-    """Labels of one task, as codes or floats in which missing, absent and unseen look alike.
-
-    Parameters
-    ----------
-    registry_key
-        Key in scvi-tools' data registry.
-    name
-        The key that holds the labels.
-    kind
-        Name of the task's kind.
-    """
+    """Labels of one task, as codes or floats in which missing, absent and unseen look alike."""
 
     def __init__(
         self, registry_key: str, name: str, kind: str, unlabeled: Collection[object] = ()

@@ -31,15 +31,6 @@ def write_model(
 ) -> None:
     """Write a model as ``model.json`` and ``model.safetensors``.
 
-    Parameters
-    ----------
-    description
-        Plain data, numpy arrays allowed.
-    weights
-        Tensors by name.
-    overwrite
-        Whether to replace a model that is already there.
-
     Raises
     ------
     FileExistsError

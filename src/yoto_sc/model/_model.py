@@ -217,15 +217,7 @@ class YOTO(PredictionMixin, SavingMixin):
 
     @classmethod
     def from_problem(cls, problem: Problem, **init: Any) -> Self:
-        """Make a model for a problem that was built before; nothing is read or checked again.
-
-        Parameters
-        ----------
-        problem
-            What is asked, with the rules on the panel.
-        **init
-            Further arguments of the model.
-        """
+        """Make a model for a problem that was built before; nothing is read or checked again."""
         # Where scvi-tools looks for expression, there is none: the problem has it.
         shape = (len(problem.obs_names), len(problem.var_names))
         empty: Any = sp.csr_matrix(shape, dtype=np.float32)  # type: ignore[arg-type]

@@ -215,17 +215,7 @@ class PredictionMixin(BaseModelClass):
         columns: NDArray[np.intp],
         measured: NDArray[np.bool_] | None,
     ) -> tuple[list[NDArray[Any]], NDArray[np.float32]]:
-        """Predict all cells, block by block.
-
-        Parameters
-        ----------
-        expression
-            Expression of the cells.
-        columns
-            Where the genes that were measured stand in it, by rank.
-        measured
-            Which genes were measured, by rank, ``(n_genes,)``; `None`: all of `columns`.
-        """
+        """Predict all cells, block by block."""
         measured = np.ones(len(columns), dtype=bool) if measured is None else measured
         is_counts = self.selection.is_counts
         with one_thread():

@@ -97,7 +97,7 @@ class GeneRules:
         return within and all(cap.holds(genes) for cap in self.caps.values())
 
     def replacements(self, genes: NDArray[np.bool_], gene: int) -> NDArray[np.bool_]:
-        """Mask the genes that may replace `gene` in a panel, the mask `genes`, that meets the rules."""
+        """Mask the genes that may take the place of `gene` in a panel that meets the rules."""
         may = self.allowed & ~genes
         rest = genes.copy()
         rest[gene] = False
@@ -344,15 +344,6 @@ def check_included(
     names: pd.Index, required: NDArray[np.bool_], rule: str, limit: NDArray[np.bool_]
 ) -> None:
     """Refuse a rule that forbids genes which must be in the panel.
-
-    Parameters
-    ----------
-    names
-        Var names, shape ``(n_vars,)``.
-    required
-        Mask of the genes in `include`, shape ``(n_vars,)``.
-    limit
-        Mask of the genes that it allows, shape ``(n_vars,)``.
 
     Raises
     ------

@@ -38,23 +38,6 @@ def limit_expression(
     They are judged on all cells, in the units of the expression that is read: they describe the
     assay, and can be checked by anyone who has the data.
 
-    Parameters
-    ----------
-    rules
-        The other rules.
-    names
-        Var names, shape ``(n_vars,)``.
-    expression
-        Expression of shape ``(n_obs, n_vars)``.
-    mean_range
-        Smallest and largest mean over the cells that express the gene; 0 if there is none.
-    fraction_range
-        Smallest and largest share of the cells that express the gene.
-    max_crowding
-        Largest sum over the panel of the genes' means over the cells of any one type.
-    cell_types
-        Type of each cell, shape ``(n_obs,)``; cells without one count for no type.
-
     Raises
     ------
     ValueError
@@ -88,15 +71,6 @@ def _sums(
     expression: Expression, codes: NDArray[np.integer[Any]], n_types: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.intp]]:
     """Sum each gene over the cells of each type and, in the last row, over all cells.
-
-    Parameters
-    ----------
-    expression
-        Expression of shape ``(n_obs, n_vars)``.
-    codes
-        Type of each cell, -1 for none, shape ``(n_obs,)``.
-    n_types
-        Number of types.
 
     Returns
     -------

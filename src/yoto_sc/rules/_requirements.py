@@ -168,15 +168,6 @@ class Requirements:
     ) -> GeneRules:
         """Return all rules, those that depend on expression too.
 
-        Parameters
-        ----------
-        adata
-            Annotated data of shape ``(n_obs, n_vars)``; its tables alone are read.
-        expression
-            Expression of shape ``(n_obs, n_vars)``; it is read only if it matters.
-        categorical_keys
-            The categorical tasks.
-
         Raises
         ------
         KeyError, TypeError, ValueError

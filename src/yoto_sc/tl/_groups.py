@@ -38,13 +38,6 @@ def find_group_key(obs: pd.DataFrame, tasks: Collection[str]) -> str | None:
 
     Its name is, or holds as a word, one of `_WORDS` (``"donor"``, ``"Patient_ID"``,
     ``"sampleName"``), and it holds two or more groups, of two cells or more on average.
-
-    Parameters
-    ----------
-    obs
-        Table of the cells.
-    tasks
-        Columns that are to be predicted: neither they nor predictions of them are groups.
     """
     found: dict[str, str] = {}
     for column in obs.columns[::-1]:  # of several columns of a word, the first one stays
@@ -71,11 +64,6 @@ def train_on_groups(request: Request, problem: Problem, group_key: str) -> YOTO 
 
 def with_group_scores(model: YOTO, group_model: YOTO, group_key: str | None) -> pd.DataFrame:
     """Put the scores on held-out groups beside those on held-out cells, and log both.
-
-    Parameters
-    ----------
-    model, group_model
-        Trained alike, with cells and with groups held out.
 
     Returns
     -------

@@ -67,16 +67,7 @@ class Structure:
     def scores(
         self, genes: NDArray[np.intp], labels: dict[str, NDArray[np.int64]]
     ) -> list[dict[str, Any]]:
-        """Score the structure that `genes` show.
-
-        Parameters
-        ----------
-        genes
-            Columns of the genes.
-        labels
-            Class codes of all cells for each categorical task, shape ``(n_obs,)``, -1 where
-            missing.
-        """
+        """Score the structure that `genes` show."""
         coordinates = _coordinates(self.expression[:, genes], self.random_state)
         neighbors = nearest_neighbors(coordinates, self.neighbors.shape[1])
         clusters = _clusters(neighbors, self.random_state)

@@ -34,15 +34,7 @@ def write_predictions(
     latent: NDArray[Any],
     min_confidence: float | None = None,
 ) -> None:
-    """Write predictions, confidences and the representation of all cells.
-
-    Parameters
-    ----------
-    predictions, latent
-        What :meth:`yoto_sc.model.YOTO.predict_all` returned.
-    min_confidence
-        Confidence below which no label is written; `None`: all labels are.
-    """
+    """Write predictions, confidences and the representation of all cells."""
     for task, prediction in zip(tasks, predictions, strict=True):
         for column, values in task.written(names, prediction, min_confidence).items():
             adata.obs[column] = values

@@ -36,15 +36,7 @@ _N_EPOCHS = 40
 
 
 class Cells:
-    """Expression and labels of some cells, handed out densely for the cells asked for.
-
-    Parameters
-    ----------
-    values
-        CSR matrix of shape ``(n_obs, n_genes)`` on the model's scale.
-    labels
-        For each task, the encoded labels of these cells, ``(n_obs,)``.
-    """
+    """Expression and labels of some cells, handed out densely for the cells asked for."""
 
     def __init__(self, values: sp.csr_matrix, labels: Sequence[NDArray[Any]]) -> None:
         self._sparse = values

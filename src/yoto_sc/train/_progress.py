@@ -21,18 +21,7 @@ _N_LINES = 10
 
 
 class SelectionProgress(Callback):
-    """Shows panel size, loss and held-out score after each epoch.
-
-    Parameters
-    ----------
-    plan
-        The training to report on.
-    description
-        What it is called.
-    bar
-        Whether to show a bar; a line for each tenth of the training is logged otherwise, at level
-        INFO.
-    """
+    """Shows panel size, loss and held-out score after each epoch."""
 
     def __init__(self, plan: SelectionTrainingPlan, description: str, *, bar: bool) -> None:
         self._plan = plan

@@ -27,13 +27,6 @@ _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 def run(plan: SelectionTrainingPlan, data: SelectionData, **trainer_kwargs: Any) -> Trainer:
     """Train, quietly; an interruption by the user arrives as a `KeyboardInterrupt`.
 
-    Parameters
-    ----------
-    plan, data
-        What to train, on what.
-    **trainer_kwargs
-        For :class:`scvi.train.Trainer`.
-
     Raises
     ------
     ValueError

@@ -98,19 +98,6 @@ def find_start(
     passed over, if there are others: by chance too, some genes tell them best. A preference
     multiplies the gains of its gene and adds its logarithm to the score; what the caps make a gene
     cost counts against it in the same way.
-
-    Parameters
-    ----------
-    problem
-        All cells and genes, the tasks, and which genes may and must be selected.
-    screening
-        What single genes tell about the training cells.
-    train
-        Indices of the training cells.
-    class_weight_power
-        A cell of a class of n cells weighs ``n ** -class_weight_power``.
-    rng
-        Source of randomness, for the choice of cells where there are very many.
     """
     rules = problem.rules
     told = np.ones(len(problem.tasks), dtype=bool)

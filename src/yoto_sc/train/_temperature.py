@@ -83,13 +83,6 @@ def fit_temperature(proba: NDArray[Any], labels: NDArray[Any]) -> float:
 
     Minimises the log loss of :math:`p^{1/T}`, rescaled to sum to 1, summed over the cells, plus
     :math:`\log(T)^2 / 2 \sigma^2`: few cells move it little away from 1.
-
-    Parameters
-    ----------
-    proba
-        Class probabilities, ``(n_obs, n_classes)``.
-    labels
-        Class codes, ``(n_obs,)``, none of them missing.
     """
     logits = np.log(np.maximum(proba.astype(np.float64), _TINY))
     rows = np.arange(len(labels))

@@ -125,11 +125,6 @@ class Training:
     ) -> Trained:
         """Train on the training cells of `split`.
 
-        Parameters
-        ----------
-        screening
-            What single genes tell about the training cells, if it is known already.
-
         Raises
         ------
         KeyboardInterrupt
@@ -172,16 +167,7 @@ class Training:
         *,
         refit: bool,
     ) -> tuple[Trained, Selection]:
-        """Train and judge on `split`; then, if asked, train once more, on all cells.
-
-        Parameters
-        ----------
-        n_genes
-            Size of the panel, or ``"auto"``.
-        refit
-            Whether panel and network are those of a second training, on all cells. The scores are
-            those of the first one in any case.
-        """
+        """Train and judge on `split`; then, if asked, train once more, on all cells."""
         problem, recipe = self.problem, self.recipe
         judge_rng, describe_rng = rng.spawn(2)
         refit = refit and len(split.validation) > 0
@@ -215,15 +201,7 @@ def describe(
     judgement: Judgement,
     rng: np.random.Generator,
 ) -> Selection:
-    """Write down the panel of a finished training, and what its genes are for.
-
-    Parameters
-    ----------
-    trained
-        The training that the panel is taken from.
-    answers, judgement
-        What it, or one like it on fewer cells, said of held-out cells, and how that was.
-    """
+    """Write down the panel of a finished training, and what its genes are for."""
     module, data, n_genes = trained.module, trained.data, judgement.n_genes
     genes = list(problem.var_names[trained.ranking[:n_genes]])
     values, labels = data.sample()

@@ -56,15 +56,6 @@ class Task(ABC):
     def from_adata(cls, adata: AnnData, name: str, unlabeled: Collection[object] = ()) -> Self:
         """Read the task off its labels.
 
-        Parameters
-        ----------
-        adata
-            Annotated data; missing values are allowed.
-        name
-            The key of the labels.
-        unlabeled
-            Categories that stand for "no label"; they are treated as missing.
-
         Raises
         ------
         KeyError
