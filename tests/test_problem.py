@@ -72,18 +72,27 @@ def test_holding_out_groups_changes_nothing_else(adata: AnnData) -> None:
 
 
 def test_of_cells_is_that_of_the_smaller_object_under_the_same_rules(adata: AnnData) -> None:
-    cells = np.array([5, 3, 17, 40, 41, 42])
+    cells = np.flatnonzero(adata.obs["task_0"] != "class_2")[::-1]
     requirements = Requirements(fraction_range=(0.3, None))
     problem = Problem.from_adata(adata, KEYS, requirements=requirements)
     part = problem.of_cells(cells)
     assert part.rules is problem.rules
-    assert part.tasks == problem.tasks
+    small = Problem.from_adata(adata[cells].copy(), KEYS)
+    assert part.tasks == small.tasks  # classes that are left
+    assert part.tasks[0].categories != problem.tasks[0].categories
     np.testing.assert_array_equal(
         part.expression.take(None, None, raw=True).toarray(), adata.X.toarray()[cells]
     )
-    for ours, whole in zip(part.labels, problem.labels, strict=True):
-        np.testing.assert_array_equal(ours, whole[cells])
+    for ours, theirs in zip(part.labels, small.labels, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
     assert list(part.obs_names) == list(adata.obs_names[cells])
+
+
+def test_cells_that_show_one_class_are_refused(adata: AnnData) -> None:
+    problem = Problem.from_adata(adata, KEYS)
+    cells = np.flatnonzero(adata.obs["task_0"] == "class_0")
+    with pytest.raises(ValueError, match="'task_0' has fewer than two classes"):
+        problem.of_cells(cells)
 
 
 @pytest.mark.parametrize(

@@ -75,11 +75,13 @@ def check_written_keys(keys: Keys, written: Sequence[str], inputs: Collection[st
             )
 
 
-def check_split_is_no_task(split_key: str | None, tasks: Collection[str]) -> None:
+def check_split_is_no_task(
+    split_key: str | None, tasks: Collection[str], argument: str = "split_key"
+) -> None:
     """Refuse to hold out the groups of a column that is to be predicted."""
     if split_key in tasks:
         raise ValueError(
-            f"split_key={split_key!r} is also a task; groups that are held out cannot be learned."
+            f"{argument}={split_key!r} is also a task; groups that are held out cannot be learned."
         )
 
 

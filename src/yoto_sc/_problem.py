@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from yoto_sc.rules import GeneRules
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """Expression, the questions to be answered from it, and the rules on the answer.
 
@@ -141,13 +141,28 @@ class Problem:
         return replace(self, split_key=split_key)
 
     def of_cells(self, cells: NDArray[np.intp]) -> Problem:
-        """Return the problem on some of the cells, under the same rules."""
-        obs = self.tables.obs.iloc[cells]
+        """Return the problem on some of the cells, under the same rules.
+
+        Raises
+        ------
+        ValueError
+            They show fewer than two classes or values of a task.
+        """
+        parts = [
+            task.on_these(labels[cells])
+            for task, labels in zip(self.tasks, self.labels, strict=True)
+        ]
+        for task, labels in parts:
+            if not task.is_learnable(labels):
+                raise ValueError(
+                    f"Task {task.name!r} has fewer than two classes or values in these cells."
+                )
         return replace(
             self,
             expression=self.expression.of_cells(cells),
-            labels=tuple(labels[cells] for labels in self.labels),
-            tables=AnnData(obs=obs, var=self.tables.var),
+            tasks=tuple(task for task, _ in parts),
+            labels=tuple(labels for _, labels in parts),
+            tables=AnnData(obs=self.tables.obs.iloc[cells], var=self.tables.var),
         )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    Token = object
 
 
 class _Process:
@@ -21,28 +23,32 @@ class _Process:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._n_users = 0
+        self._users: set[Token] = set()
         self._blas: Any = None
-        self._torch_threads: int | None = None
+        self.torch_threads: int | None = None
 
-    def enter(self, controller: ThreadpoolController) -> int | None:
-        """Limit what is shared; return the number of threads that torch had."""
+    def enter(self, user: Token, controller: ThreadpoolController) -> None:
+        """Limit what is shared, and note the number of threads that torch had."""
         with self._lock:
-            if self._n_users == 0:
-                torch = sys.modules.get("torch")
-                self._torch_threads = None if torch is None else torch.get_num_threads()
+            self._users.add(user)
+            torch = sys.modules.get("torch")
+            if torch is not None and self.torch_threads is None:
+                self.torch_threads = torch.get_num_threads()
+            if self._blas is None:
                 _free_openblas()
                 self._blas = controller.limit(limits=1, user_api="blas")
-            self._n_users += 1
-            return self._torch_threads
 
-    def leave(self) -> None:
+    def leave(self, user: Token) -> None:
+        """Put things back, if nobody else is left; a user that never got in does no harm."""
         with self._lock:
-            self._n_users -= 1
-            if self._n_users == 0:
+            self._users.discard(user)
+            if not self._users and self._blas is not None:
                 _free_openblas()
                 self._blas.restore_original_limits()
                 _free_openblas()
+                self._blas = None
+            if not self._users:
+                self.torch_threads = None
 
 
 def _free_openblas() -> None:
@@ -53,6 +59,7 @@ def _free_openblas() -> None:
 
 
 _process = _Process()
+_here = threading.local()
 
 
 @contextmanager
@@ -63,18 +70,23 @@ def one_thread() -> Iterator[None]:
     cores, two threads took 30 times as long as one. And the order in which threads add up would
     change the last bits of the results.
     """
-    torch = sys.modules.get("torch")
-    controller = ThreadpoolController()
-    n_threads = _process.enter(controller)
-    if torch is not None:
-        torch.get_num_threads()  # a thread's first call would undo the next line
-    openmp = controller.limit(limits=1, user_api="openmp")  # every thread has a number of its own
-    try:
+    if getattr(_here, "is_inside", False):
+        yield
+        return
+    user = object()
+    with ExitStack() as undo:
+        undo.callback(_process.leave, user)
+        controller = ThreadpoolController()
+        _process.enter(user, controller)
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            # A thread that first asks now is told 1 if others are inside, and not what it had.
+            own = torch.get_num_threads()
+            undo.callback(torch.set_num_threads, own if own > 1 else _process.torch_threads)
+        # Every thread has an OpenMP number of its own.
+        undo.callback(controller.limit(limits=1, user_api="openmp").restore_original_limits)
         if torch is not None:
             torch.set_num_threads(1)
+        undo.callback(setattr, _here, "is_inside", False)
+        _here.is_inside = True
         yield
-    finally:
-        openmp.restore_original_limits()
-        if torch is not None and n_threads is not None:
-            torch.set_num_threads(n_threads)
-        _process.leave()

@@ -106,19 +106,6 @@ def test_round_trip_without_held_out_cells(selection):
     assert list(again.confusion.columns) == list(selection.confusion.columns)
 
 
-@pytest.mark.parametrize(("from_raw", "source"), [(True, "raw"), (False, "X")])
-def test_records_of_the_first_version(selection, from_raw, source):
-    record = selection.to_dict()
-    del record["held_out"], record["source"]
-    for name in ("tasks", "metrics"):
-        del record[name]["columns"][next(iter(record[name]["columns"]))]
-    again = read_back({**record, "from_raw": from_raw})
-    assert again.source == source
-    assert again.held_out.empty
-    assert again.panel == selection.panel
-    pd.testing.assert_frame_equal(again.path, selection.path)
-
-
 def test_trained_genes_come_by_rank(selection):
     assert selection.trained_genes == ["g2", "g0", "g3", "g4"]
 

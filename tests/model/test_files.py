@@ -291,20 +291,37 @@ def rewritten(model_dir, directory, change):
     return directory
 
 
-def test_a_model_of_the_first_version_predicts_the_same(model_dir, adata, tmp_path):
+@pytest.mark.parametrize(
+    ("from_raw", "layer", "source"),
+    [(True, None, "raw"), (False, None, "X"), (False, "counts", "layers/counts")],
+)
+def test_a_model_of_the_first_version_predicts_the_same(
+    model_dir, adata, tmp_path, from_raw, layer, source
+):
     def as_before(description):
-        selection = description["selection"]
-        selection["from_raw"] = selection.pop("source") == "raw"
-        del selection["held_out"]
+        description["selection"]["from_raw"] = from_raw
+        del description["selection"]["held_out"], description["selection"]["source"]
+        description["registry"]["setup_args"]["layer"] = layer
         description["init"]["n_candidates"] = 1000
 
     former = YOTO.load(rewritten(model_dir, tmp_path / "former", as_before), accelerator="cpu")
     loaded = YOTO.load(model_dir, accelerator="cpu")
-    ours, theirs = (model.predict_all(adata) for model in (former, loaded))
+    assert former.selection.source == source
+    adata.layers["counts"] = adata.X.copy()
+    if layer is not None:
+        adata.X = adata.X * 2
+    ours = former.predict_all(adata)
+    theirs = loaded.predict_all(adata, layer="counts")
     for one, other in zip((*ours[0], ours[1]), (*theirs[0], theirs[1]), strict=True):
         np.testing.assert_array_equal(one, other)
     assert former.held_out.empty
     assert former.panel() == loaded.panel()
+
+
+def test_what_cannot_be_written_leaves_no_directory(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_model(tmp_path / "new", {"bound": np.inf}, make_weights(), overwrite=False)
+    assert not (tmp_path / "new").exists()
 
 
 def test_devices_are_those_that_are_there(model_dir):

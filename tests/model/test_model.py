@@ -364,3 +364,56 @@ def test_labels_of_every_kind_survive_a_file(adata: AnnData, train: Train, tmp_p
     pd.testing.assert_frame_equal(loaded.predict(adata), model.predict())
     kinds = [type(loaded.predict(adata)[key].cat.categories[0].item()) for key in keys]
     assert kinds == [int, bool, float]
+
+
+def test_changes_of_the_data_before_training_are_seen(adata: AnnData) -> None:
+    """What is trained on is read, and checked, when the training begins."""
+    yt.model.YOTO.setup_anndata(adata, categorical_keys=["task_0"])
+    model = yt.model.YOTO(adata, n_genes=4, n_hidden=8, n_members=1)
+    adata.X.data[3] = -1
+    with pytest.raises(ValueError, match="negative"):
+        model.train(2, **QUICK)
+    adata.X.data[3] = 1
+    model.train(2, **QUICK)
+    adata.X.data *= 0.5
+    with pytest.raises(ValueError, match="trained on counts"):
+        model.predict()
+
+
+def test_stopped_while_it_leaves(adata: AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
+    from yoto_sc import _threads
+
+    yt.model.YOTO.setup_anndata(adata, categorical_keys=["task_0"])
+    model = yt.model.YOTO(adata, n_genes=4, n_hidden=8, n_members=1)
+    real = _threads._process.leave
+
+    def leave(user: object) -> None:
+        real(user)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_threads._process, "leave", leave)
+        with pytest.raises(KeyboardInterrupt):
+            model.train(2, **QUICK)
+    with pytest.raises(NotFittedError):
+        model.panel()
+    model.train(2, **QUICK)
+    assert model.panel().n_genes == 4
+
+
+@pytest.mark.parametrize("has_labels", [True, False])
+def test_scvi_format_with_a_layer(
+    adata: AnnData, train: Any, tmp_path: Path, has_labels: bool
+) -> None:
+    adata.layers["counts"] = adata.X.copy()
+    adata.X = adata.X * 2
+    setup = {"categorical_keys": ["task_0"], "layer": "counts"}
+    model = train(adata, setup=setup, n_genes=4)
+    model.save(tmp_path / "scvi", format="scvi")
+    other = adata.copy()
+    if not has_labels:
+        del other.obs["task_0"]
+    loaded = yt.model.YOTO.load(tmp_path / "scvi", other, accelerator="cpu", format="scvi")
+    pd.testing.assert_frame_equal(loaded.predict(), model.predict())
+    with pytest.raises(ValueError, match="The model is trained"):
+        loaded.train(2, **QUICK)

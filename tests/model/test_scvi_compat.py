@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 import yoto_sc as yt
+from yoto_sc._problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -237,15 +238,13 @@ def test_the_module_runs_as_scvi_tools_runs_modules(model: YOTO, adata: AnnData)
     """`BaseModuleClass.forward`: input, inference, input, generative, loss."""
     import torch
 
-    expression = model._problem.expression.take(slice(0, 20), None).toarray()
+    problem = Problem.from_adata(
+        adata, {"categorical": ["task_0", "task_1"], "continuous": ["score_0"]}
+    )
     genes = adata.var_names.get_indexer(model.selection.trained_genes)
-    tensors = {
-        "X": torch.from_numpy(expression[:, genes]),
-        **{
-            f"task_{t}": torch.from_numpy(labels[:20])
-            for t, labels in enumerate(model._problem.labels)
-        },
-    }
+    values = problem.expression.take(slice(0, 20), genes).toarray()
+    labels = {f"task_{t}": torch.from_numpy(y[:20]) for t, y in enumerate(problem.labels)}
+    tensors = {"X": torch.from_numpy(values), **labels}
     with torch.no_grad():
         encoded, outputs, loss = model.module(tensors)
     assert encoded["hidden"].shape[1] == 20

@@ -605,6 +605,14 @@ def test_predictions_of_an_earlier_selection_are_dropped(make_adata):
     [
         ({"model_kwargs": {"n_genes": 5}}, TypeError, "arguments of their own"),
         ({"train_kwargs": {"max_epochs": 3}}, TypeError, "max_epochs.*cannot be set"),
+        (
+            {"train_kwargs": {"plan_kwargs": {"full_panel_share": 7}}},
+            ValueError,
+            "full_panel_share",
+        ),
+        ({"train_kwargs": {"plan_kwargs": {"lr": -1}}}, ValueError, "lr must be"),
+        ({"train_kwargs": {"plan_kwargs": {"seed": 1}}}, TypeError, r"\['seed'\].*of their own"),
+        ({"train_kwargs": {"plan_kwargs": {"batch_size": 9}}}, TypeError, r"\['batch_size'\]"),
         ({"train_kwargs": {"plan_kwargs": {"keep_factor": 0.5}}}, ValueError, "keep_factor"),
         (
             {"train_kwargs": {"plan_kwargs": {"selection_network": "encodr"}}},

@@ -272,3 +272,11 @@ def test_bad_rules(planted, select, state_of, arguments, error, message):
     with pytest.raises(error, match=message):
         select(adata, 6, **KEYS, **arguments)
     assert state_of(adata) == before
+
+
+def test_a_range_without_an_end_is_saved_with_the_model(
+    adata: AnnData, select: Any, tmp_path: Any
+) -> None:
+    select(adata, mean_range=(0.0, np.inf), max_steps=2, model_dir=tmp_path / "model")
+    assert (tmp_path / "model" / "model.json").exists()
+    assert yt.Panel.from_adata(adata).n_genes == 6

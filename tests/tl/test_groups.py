@@ -216,3 +216,21 @@ def test_without_donors_there_is_one_training(
     assert "group_held_out" not in adata.uns["yoto"]
     assert "held-out groups" not in caplog.text
     assert yt.Panel.from_adata(adata).n_genes == 6
+
+
+def test_where_no_cell_is_held_out_no_group_is(adata: AnnData, select: Any, caplog: Any) -> None:
+    select(adata, group_key="auto", train_kwargs={"validation_size": 0})
+    assert "group_held_out" not in adata.uns["yoto"]
+    assert "held-out groups" not in caplog.text
+
+
+def test_a_column_that_stands_twice_is_no_error(adata: AnnData, select: Any) -> None:
+    adata.obs["extra"] = "a"
+    adata.obs = pd.concat([adata.obs, adata.obs[["extra"]]], axis=1)
+    select(adata, group_key="auto", max_steps=2)
+    assert "group_macro_f1" in adata.uns["yoto"]["metrics"]
+
+
+def test_a_group_key_that_is_a_task_is_named(adata: AnnData, select: Any) -> None:
+    with pytest.raises(ValueError, match="group_key='task_0' is also a task"):
+        select(adata, group_key="task_0")

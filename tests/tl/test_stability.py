@@ -328,3 +328,28 @@ def test_columns_of_one_kind_alone(adata: AnnData, fake_runs: Any, name: str) ->
         obs = call["problem"].tables.obs
         expected = adata.obs.loc[obs.index, name]
         pd.testing.assert_series_equal(obs[name], expected, check_categorical=False)
+
+
+def test_a_class_that_a_run_does_not_see(adata: AnnData) -> None:
+    """It belongs to one donor: runs without that donor learn the others."""
+    is_last = adata.obs["donor"] == adata.obs["donor"].iloc[0]
+    labels = adata.obs["task_0"].astype(object)
+    labels[labels == "class_1"] = "class_0"
+    labels[is_last & (np.arange(adata.n_obs) % 2 == 0)] = "class_1"
+    adata.obs["task_0"] = pd.Categorical(labels)
+    run(adata, n_runs=4, split_key="donor", subsample=0.6)
+    runs = adata.uns["yoto_stability"]["runs"]
+    assert list(runs["error"]) == [""] * 4
+    assert np.isfinite(runs["score"]).all()
+
+
+def test_arguments_of_select_that_mean_nothing_here_or_anywhere(
+    adata: AnnData, fake_runs: list[Any]
+) -> None:
+    for group_key in ("auto", None, "donor"):
+        run(adata, select_kwargs={**QUICK, "group_key": group_key})
+    assert len(fake_runs) == 9
+    with pytest.raises(KeyError, match="nope"):
+        run(adata, select_kwargs={"group_key": "nope"})
+    with pytest.raises(TypeError, match=r"\['fooo'\], which yoto_sc.tl.select does not take"):
+        run(adata, select_kwargs={"fooo": 1})

@@ -3,7 +3,7 @@
 from yoto_sc.data._expression import Expression
 from yoto_sc.data._in_memory import MemoryExpression
 from yoto_sc.data._kinds import KINDS, Categorical, Continuous, Task
-from yoto_sc.data._reading import layer_of, read_expression
+from yoto_sc.data._reading import former_layer, layer_of, read_expression
 from yoto_sc.data._tasks import check_task_keys, keys_by_kind, read_tasks, task_from_dict
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "MemoryExpression",
     "Task",
     "check_task_keys",
+    "former_layer",
     "keys_by_kind",
     "layer_of",
     "read_expression",

@@ -23,7 +23,7 @@ class Reduced(NamedTuple):
     expressing: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Expression(ABC):
     """Expression of all cells and genes, checked: finite, non-negative numbers in float32.
 
@@ -41,7 +41,7 @@ class Expression(ABC):
     is_counts
         Whether all values are integers.
     maximum
-        The largest value.
+        No value is larger.
     """
 
     source: str
@@ -89,6 +89,20 @@ class Expression(ABC):
         -------
         Shape ``(n_cells, n_genes)``, float32.
         """
+
+    def require_counts(self, what: str) -> None:
+        """Refuse to do something with values that are no counts.
+
+        Raises
+        ------
+        ValueError
+            They are none.
+        """
+        if not self.is_counts:
+            raise ValueError(
+                f"{what} draws from counts, but adata.{self.source} holds none. Name the layer "
+                "that holds counts in `layer`."
+            )
 
     def reduce(
         self,

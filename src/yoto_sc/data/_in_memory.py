@@ -19,7 +19,7 @@ _BLOCK_BYTES = 32 * 2**20
 """Dense input is converted, and blocks are handed out, in pieces of about this dense size."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MemoryExpression(Expression):
     """Expression in memory.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from yoto_sc.data._expression import Expression
+
+logger = logging.getLogger(__name__)
 
 
 def read_expression(
@@ -74,3 +77,12 @@ def read_expression(
 def layer_of(source: str) -> str | None:
     """Return the layer that a source names; `None` if it is ``X`` or ``raw``."""
     return source.removeprefix("layers/") if source.startswith("layers/") else None
+
+
+def former_layer(adata: AnnData, source: str) -> str | None:
+    """Return the layer that a model was trained on, if `adata` has it; else say that X is read."""
+    layer = layer_of(source)
+    if layer is not None and layer not in adata.layers:
+        logger.warning("The model was trained on layer %r, which adata lacks: X is read.", layer)
+        return None
+    return layer

@@ -101,7 +101,7 @@ def judge(
     units = _units(problem.groups, split.validation)[cells]
     samples = Samples(units, sample_rng)
     if n_genes == "auto":
-        smallest = max(1, int(problem.rules.required.sum()))
+        smallest = problem.rules.smallest_size
         eligible = {size: shot for size, shot in answers.by_size.items() if size >= smallest}
         # Of one group, nothing tells how much the next may differ: its cells tell at least a bit.
         known = samples if len(np.unique(units)) > 1 else Samples(cells, sample_rng)

@@ -110,14 +110,7 @@ class Selection:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Selection:
-        """Rebuild a record from `to_dict`.
-
-        Models of the first version neither have ``held_out`` nor ``source``, but ``from_raw``.
-        """
-        former = {"held_out": _frame_to_dict(pd.DataFrame()), "source": "X"}
-        if record.get("from_raw"):
-            former["source"] = "raw"
-        record = {**former, **record}
+        """Rebuild a record from `to_dict`."""
         values: dict[str, Any] = {
             field.name: _frame_from_dict(record[field.name])
             if isinstance(record[field.name], dict)

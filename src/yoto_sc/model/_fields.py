@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from anndata import AnnData
+    from numpy.typing import NDArray
 
     from yoto_sc.data import Task
 
@@ -29,9 +30,15 @@ class TaskField(BaseAnnDataField):
     """Labels of one task, as codes or floats in which missing, absent and unseen look alike."""
 
     def __init__(
-        self, registry_key: str, name: str, kind: str, unlabeled: Collection[object] = ()
+        self,
+        registry_key: str,
+        name: str,
+        kind: str,
+        unlabeled: Collection[object] = (),
+        known: tuple[Task, NDArray[Any]] | None = None,
     ) -> None:
         super().__init__()
+        self._known = known  # the task and its labels, if they were read before
         self._registry_key = registry_key
         self._name = name
         self._kind = KINDS[kind]
@@ -62,8 +69,12 @@ class TaskField(BaseAnnDataField):
 
     def register_field(self, adata: AnnData) -> dict[str, Any]:
         """Read the task off its labels and encode them."""
-        task = self._kind.from_adata(adata, self._name, self._unlabeled)
-        adata.obs[self.attr_key] = task.encode(task.column(adata, self._name))
+        if self._known is not None:
+            task, encoded = self._known
+        else:
+            task = self._kind.from_adata(adata, self._name, self._unlabeled)
+            encoded = task.encode(task.column(adata, self._name))
+        adata.obs[self.attr_key] = encoded
         return {_TASK: task.to_dict()}
 
     def transfer_field(

@@ -41,7 +41,6 @@ def write_model(
         raise FileExistsError(
             f"{directory} already exists. Choose another directory, or pass overwrite=True."
         )
-    directory.mkdir(parents=True, exist_ok=True)
     blob = safetensors.torch.save(
         {name: t.detach().cpu().contiguous() for name, t in weights.items()}
     )
@@ -54,8 +53,10 @@ def write_model(
         "model_sha256": _content_hash(content),
         "model": content,
     }
+    text = json.dumps(record)
+    directory.mkdir(parents=True, exist_ok=True)
     (directory / WEIGHTS_FILE).write_bytes(blob)
-    (directory / DESCRIPTION_FILE).write_text(json.dumps(record), encoding="utf-8")
+    (directory / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
 
 
 def read_model(directory: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -20,7 +20,7 @@ from yoto_sc._checks import (
 )
 from yoto_sc._problem import Problem
 from yoto_sc._threads import one_thread
-from yoto_sc.data import KINDS, check_task_keys, keys_by_kind
+from yoto_sc.data import KINDS, check_task_keys, keys_by_kind, layer_of
 from yoto_sc.judge import default_validation_size, split_cells
 from yoto_sc.model._fields import TaskField, registered_tasks
 from yoto_sc.model._predicting import PredictionMixin
@@ -140,16 +140,20 @@ class YOTO(PredictionMixin, SavingMixin):
         self.tasks = registered_tasks(self.registry)
         self._problem = None
         n_allowed = self.summary_stats.n_vars
+        rules = None
         if adata is not None:
-            known = self.adata_manager.problem
-            if known is None:
-                known = _problem_of(adata, self.registry["setup_args"], requirements)
-            self._problem, rules = known, known.rules
-            check_n_genes(n_genes, rules)
+            self._problem = self.adata_manager.problem
+            if self._problem is not None:
+                rules = self._problem.rules
+            else:
+                rules = requirements.gene_rules(adata.var)
+                if requirements.are_on_expression:
+                    rules = _problem_of(adata, self.registry["setup_args"], requirements).rules
+                check_n_genes(n_genes, rules)
             n_allowed = int(rules.allowed.sum())
         largest = min(AUTO_MAX_GENES, n_allowed) if n_genes == "auto" else n_genes
         largest = max(largest, len(set(include)))
-        if adata is not None and n_genes == "auto":
+        if rules is not None and n_genes == "auto":
             largest = rules.largest_size(largest)
         self.n_genes = n_genes
         self.random_state = int(random_state)
@@ -204,16 +208,27 @@ class YOTO(PredictionMixin, SavingMixin):
             check_split_key(adata.obs, split_key)
         unlabeled = as_list(unlabeled, "unlabeled")
         names = [(kind, name) for kind, named in keys.items() for name in named]
-        fields = [
-            LayerField(X_KEY, layer, is_count_data=False, correct_data_format=False),
-            *(
-                TaskField(task_key(position), name, kind, unlabeled)
-                for position, (kind, name) in enumerate(names)
-            ),
+        tasks = [
+            TaskField(task_key(position), name, kind, unlabeled)
+            for position, (kind, name) in enumerate(names)
         ]
-        manager = _Manager(fields=fields, setup_method_args=setup_method_args)
+        cls._register(adata, layer, tasks, setup_method_args, **kwargs)
+
+    @classmethod
+    def _register(
+        cls,
+        adata: AnnData,
+        layer: str | None,
+        tasks: Sequence[TaskField],
+        setup_method_args: dict[str, Any],
+        **kwargs: Any,
+    ) -> _Manager:
+        """Register `adata` with scvi-tools."""
+        expression = LayerField(X_KEY, layer, is_count_data=False, correct_data_format=False)
+        manager = _Manager(fields=[expression, *tasks], setup_method_args=setup_method_args)
         manager.register_fields(adata, **kwargs)
         cls.register_manager(manager)
+        return manager
 
     @classmethod
     def from_problem(cls, problem: Problem, **init: Any) -> Self:
@@ -222,11 +237,20 @@ class YOTO(PredictionMixin, SavingMixin):
         shape = (len(problem.obs_names), len(problem.var_names))
         empty: Any = sp.csr_matrix(shape, dtype=np.float32)  # type: ignore[arg-type]
         adata = AnnData(X=empty, obs=problem.tables.obs.copy(), var=problem.tables.var.copy())
-        keys: dict[str, Any] = {f"{kind}_keys": names for kind, names in problem.keys.items()}
-        cls.setup_anndata(
-            adata, split_key=problem.split_key, unlabeled=list(problem.unlabeled), **keys
+        known = enumerate(zip(problem.tasks, problem.labels, strict=True))
+        tasks = [
+            TaskField(task_key(position), task.name, task.kind, known=(task, labels))
+            for position, (task, labels) in known
+        ]
+        setup = cls._get_setup_method_args(
+            cls=cls,
+            adata=adata,
+            layer=layer_of(problem.expression.source),
+            split_key=problem.split_key,
+            unlabeled=list(problem.unlabeled),
+            **{f"{kind}_keys": problem.keys.get(kind, []) for kind in KINDS},
         )
-        cls._get_most_recent_anndata_manager(adata).problem = problem
+        cls._register(adata, None, tasks, setup).problem = problem
         model = cls(adata, **vars(problem.requirements), **init)
         model.deregister_manager(adata)  # or scvi-tools would keep the data alive
         return model
@@ -281,38 +305,42 @@ class YOTO(PredictionMixin, SavingMixin):
         KeyboardInterrupt
             The user stopped the training; the model is as it was before.
         """
-        problem = self._problem
-        if problem is None:
+        if self.adata is None:
             raise ValueError("The model was loaded without data; it can predict, but not train.")
         if self.selection_ is not None:
             raise ValueError("The model is trained. Make a new one to select again.")
         reserved = sorted(_RESERVED & trainer_kwargs.keys())
         if reserved:
             raise TypeError(f"{reserved} cannot be set: the course of the panel decides on them.")
-        check_no_repeats("plan_kwargs", plan_kwargs, ["max_steps"])
-        given: dict[str, Any] = {**(plan_kwargs or {})}
-        if max_steps is not None:
-            given["max_steps"] = max_steps
-        recipe = Recipe(
-            annealing=self._course() if annealing is None else annealing,
-            seed=self.random_state,
-            batch_size=batch_size,
-            accelerator=accelerator,
-            devices=devices,
-            progress_bar=progress_bar,
-            trainer_kwargs=trainer_kwargs,
-            **given,
-        )
+        named: dict[str, Any] = {
+            "annealing": self._course() if annealing is None else annealing,
+            "seed": self.random_state,
+            "max_steps": Recipe.max_steps if max_steps is None else max_steps,
+            "batch_size": batch_size,
+            "accelerator": accelerator,
+            "devices": devices,
+            "progress_bar": progress_bar,
+            "trainer_kwargs": trainer_kwargs,
+        }
+        check_no_repeats("plan_kwargs", plan_kwargs, list(named))
+        recipe = Recipe(**named, **(plan_kwargs or {}))
         self._check_course(recipe.annealing)
+        problem = self._problem
+        if problem is None:
+            setup = self.registry["setup_args"]
+            requirements = Requirements.from_params(self.init_params_["non_kwargs"])
+            problem = _problem_of(self.adata, setup, requirements)
+        if recipe.thin:
+            problem.expression.require_counts("Thinning")
         rng = np.random.default_rng(self.random_state)
         with one_thread():
             split = self._split(problem, validation_size, rng)
-            trained, self.selection_ = Training(problem, recipe, self.module).fit(
-                split, rng, self.n_genes, refit=refit
-            )
+            training = Training(problem, recipe, self.module)
+            trained, selection = training.fit(split, rng, self.n_genes, refit=refit)
         self.module, self.trainer = trained.module, trained.trainer
         self.train_indices, self.validation_indices = split.train, split.validation
         self.is_trained_ = True
+        self.selection_ = selection
 
     def _course(self) -> Annealing:
         """Return the default course of the panel."""

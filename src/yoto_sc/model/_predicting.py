@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
-import torch
 from scvi.model.base import BaseModelClass
 from sklearn.exceptions import NotFittedError
 
 from yoto_sc._checks import check_integer, missing_genes
 from yoto_sc._threads import one_thread
-from yoto_sc.data import layer_of, read_expression
+from yoto_sc.data import former_layer, read_expression
 from yoto_sc.judge import predictions_table
 
 if TYPE_CHECKING:
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Missing = Literal["error", "zero"]
-
-_PREDICTION_CELLS = 4096
-"""Cells that are predicted at once."""
 
 
 class PredictionMixin(BaseModelClass):
@@ -216,28 +212,17 @@ class PredictionMixin(BaseModelClass):
         measured: NDArray[np.bool_] | None,
     ) -> tuple[list[NDArray[Any]], NDArray[np.float32]]:
         """Predict all cells, block by block."""
-        measured = np.ones(len(columns), dtype=bool) if measured is None else measured
-        is_counts = self.selection.is_counts
+        there = np.ones(len(columns), dtype=bool) if measured is None else measured
+        raw = not self.selection.is_counts
+
+        def values(cells: slice) -> NDArray[np.float32]:
+            part = expression.take(cells, columns, raw=raw).toarray()
+            block = np.zeros((len(part), len(there)), dtype=np.float32)
+            block[:, there] = part
+            return block
+
         with one_thread():
-            blocks = []
-            for start in range(0, max(expression.n_obs, 1), _PREDICTION_CELLS):
-                cells = slice(start, start + _PREDICTION_CELLS)
-                part = expression.take(cells, columns, raw=not is_counts).toarray()
-                values = np.zeros((len(part), len(measured)), dtype=np.float32)
-                values[:, measured] = part
-                blocks.append(
-                    self.module.predict(
-                        torch.from_numpy(values).to(self.device),
-                        len(measured),
-                        torch.from_numpy(measured).to(self.device),
-                    )
-                )
-            latent = torch.cat([latent for _, latent in blocks]).cpu().numpy()
-            predictions = [
-                torch.cat([block[position] for block, _ in blocks]).cpu().numpy()
-                for position in range(len(self.tasks))
-            ]
-        return predictions, latent
+            return self.module.predict_all(expression.n_obs, values, len(there), there)
 
     def _cell_names(self, adata: AnnData | None) -> pd.Index:
         """Return the names of the cells that are predicted."""
@@ -292,13 +277,7 @@ def panel_expression(
     ValueError
         The expression is not of the kind the model was trained on.
     """
-    if layer is None and (former := layer_of(selection.source)) is not None:
-        if former in adata.layers:
-            layer = former
-        else:
-            logger.warning(
-                "The model was trained on the layer %r, which adata lacks: X is read.", former
-            )
+    layer = former_layer(adata, selection.source) if layer is None else layer
     raw: Literal["if_present", "if_scaled"] = (
         "if_present" if selection.source == "raw" else "if_scaled"
     )

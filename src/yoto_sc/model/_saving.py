@@ -110,7 +110,8 @@ class SavingMixin(BaseModelClass):
         description, weights = read_model(dir_path)
         try:
             registry = description["registry"]
-            selection = Selection.from_dict(description["selection"])
+            former = _of_first_version(registry, description["selection"])
+            selection = Selection.from_dict({**former, **description["selection"]})
             init = {k: v for k, v in description["init"].items() if k not in _FORMER}
             model = cls(None, registry, **init)
             model.selection_ = selection
@@ -125,6 +126,13 @@ class SavingMixin(BaseModelClass):
         model.module.eval()
         model.is_trained_ = True
         return model
+
+
+def _of_first_version(registry: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    """Return what the first version did not save: predictions, and where expression was read."""
+    layer = registry["setup_args"]["layer"]
+    source = "raw" if record.get("from_raw") else "X" if layer is None else f"layers/{layer}"
+    return {"held_out": {"index_name": None, "index": [], "columns": {}}, "source": source}
 
 
 def _device(accelerator: str, device: int | str) -> torch.device:

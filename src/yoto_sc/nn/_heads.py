@@ -88,6 +88,10 @@ class Head(nn.Module, ABC):
         Shape ``(n_members,)``.
         """
 
+    def is_known(self, labels: torch.Tensor) -> torch.Tensor:
+        """Tell which labels the head can be calibrated to, shape ``(n_obs,)``."""
+        return ~labels.isnan()
+
     @abstractmethod
     def predict(self, outputs: torch.Tensor) -> torch.Tensor:
         """Turn outputs, ``(n_members, n_obs, n_outputs)``, into the ensemble's prediction."""
@@ -158,6 +162,10 @@ class CrossEntropyHead(Head):
     def predict(self, outputs: torch.Tensor) -> torch.Tensor:
         """Return class probabilities of shape ``(n_obs, n_outputs)``."""
         return torch.softmax(outputs, dim=-1).mean(0)
+
+    def is_known(self, labels: torch.Tensor) -> torch.Tensor:
+        """Tell which labels are of classes that the head has learned, shape ``(n_obs,)``."""
+        return (labels >= 0) & (self.class_weights.to(labels.device)[labels] > 0)
 
     def calibrated(self, prediction: torch.Tensor, n_genes: int) -> torch.Tensor:
         """Return the probabilities at the temperature of this number of genes."""

@@ -82,6 +82,11 @@ class GeneRules:
         """By how much to favour each gene, 1 by default; shape ``(n_vars,)``."""
         return np.ones(len(self.required)) if self.preference is None else self.preference
 
+    @property
+    def smallest_size(self) -> int:
+        """Size of the smallest panel that has all required genes, at least 1."""
+        return max(1, int(self.required.sum()))
+
     def subset(self, genes: NDArray[np.intp]) -> GeneRules:
         """Return the rules on some genes only, in the given order."""
         return GeneRules(
@@ -152,7 +157,7 @@ class GeneRules:
         What a panel meets, a smaller one with the required genes meets too, as amounts are not
         negative. So the sizes that can be met have no gap.
         """
-        low, high = max(1, int(self.required.sum())), limit
+        low, high = self.smallest_size, limit
         if low > high or not self.is_feasible(low):
             return 0
         while low < high:

@@ -74,8 +74,12 @@ class Requirements:
             raise ValueError("`cost` and `budget` come together: give both or none.")
         if self.budget is not None:
             check_amount(self.budget, "budget")
-        _check_range(self.mean_range, "mean_range", np.inf)
-        _check_range(self.fraction_range, "fraction_range", 1)
+        for name, maximum in (("mean_range", np.inf), ("fraction_range", 1)):
+            bounds = getattr(self, name)
+            _check_range(bounds, name, maximum)
+            if bounds is not None:  # files of JSON know no infinity
+                finite = tuple(None if bound == np.inf else bound for bound in bounds)
+                object.__setattr__(self, name, finite)
         if self.max_crowding is not None:
             check_amount(self.max_crowding, "max_crowding")
         elif self.crowding_key is not None:
@@ -90,6 +94,12 @@ class Requirements:
             "cost": self.cost,
         }
         return {argument: key for argument, key in named.items() if isinstance(key, str)}
+
+    @property
+    def are_on_expression(self) -> bool:
+        """Whether any of them can be told from expression only."""
+        asked = (self.mean_range, self.fraction_range, self.max_crowding)
+        return any(limit is not None for limit in asked)
 
     def gene_rules(self, var: pd.DataFrame) -> GeneRules:
         """Return the rules that follow from ``adata.var`` alone.
@@ -175,7 +185,7 @@ class Requirements:
         """
         rules = self.gene_rules(adata.var)
         self.check_types(adata.obs, categorical_keys)
-        if self.mean_range is None and self.fraction_range is None and self.max_crowding is None:
+        if not self.are_on_expression:
             return rules
         cell_types = None
         if self.max_crowding is not None:

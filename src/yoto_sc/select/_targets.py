@@ -32,7 +32,7 @@ class ClassMoments(NamedTuple):
     within: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sums:
     """Sums of expression over the cells of one target.
 
@@ -48,7 +48,7 @@ class Sums:
     squares: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Target(ABC):
     """The labels of one task, as closed forms see them.
 

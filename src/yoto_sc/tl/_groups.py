@@ -40,13 +40,14 @@ def find_group_key(obs: pd.DataFrame, tasks: Collection[str]) -> str | None:
     ``"sampleName"``), and it holds two or more groups, of two cells or more on average.
     """
     found: dict[str, str] = {}
-    for column in obs.columns[::-1]:  # of several columns of a word, the first one stays
+    for position, column in reversed(list(enumerate(obs.columns))):  # the first of a word stays
+        values = obs.iloc[:, position]
         words = _WORD_ENDS.split(str(column))
         is_task = any(column == task or str(column).endswith(f"_{task}") for task in tasks)
-        is_text = isinstance(obs[column].dtype, pd.CategoricalDtype) or (
-            pd.api.types.infer_dtype(obs[column], skipna=True) == "string"
+        is_text = isinstance(values.dtype, pd.CategoricalDtype) or (
+            pd.api.types.infer_dtype(values, skipna=True) == "string"
         )
-        if is_text and not is_task and 2 <= obs[column].nunique() <= len(obs) / 2:
+        if is_text and not is_task and 2 <= values.nunique() <= len(obs) / 2:
             found |= {word.lower(): column for word in words}
     return next((found[word] for word in _WORDS if word in found), None)
 

@@ -55,11 +55,8 @@ class Request:
         ValueError
             Counts are needed, and there are none.
         """
-        if self.robust == "thin" and not expression.is_counts:
-            raise ValueError(
-                f'robust="thin" draws from counts, but adata.{expression.source} holds none. Name '
-                "the layer that holds counts in `layer`."
-            )
+        if self.robust == "thin":
+            expression.require_counts('robust="thin"')
 
     def train(self, problem: Problem, **more: Any) -> YOTO:
         """Train a model.

@@ -23,7 +23,7 @@ from yoto_sc.data import KINDS, check_task_keys, keys_by_kind
 from yoto_sc.rules import Requirements, check_n_genes, excluded_genes
 from yoto_sc.tl._groups import find_group_key, train_on_groups, with_group_scores
 from yoto_sc.tl._request import Request
-from yoto_sc.tl._write import result_columns, write_predictions
+from yoto_sc.tl._write import given_only, result_columns, write_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -237,7 +237,7 @@ def select(
     check_split_key(adata.obs, split_key)
     tasks = [key for named in keys.values() for key in named]
     group_key = _resolve_group_key(adata.obs, group_key, split_key, tasks)
-    check_split_is_no_task(group_key, tasks)
+    check_split_is_no_task(group_key, tasks, "group_key")
     columns = result_columns(names, keys)
     check_written_keys(names, columns, [*tasks, split_key, group_key])
     check_not_foreign(adata, names, columns, requirements.var_columns)
@@ -256,7 +256,9 @@ def select(
     _report(problem, layer)
 
     model = request.train(problem)
-    group_model = None if group_key is None else train_on_groups(request, problem, group_key)
+    group_model = None
+    if group_key is not None and (train_kwargs or {}).get("validation_size") != 0:
+        group_model = train_on_groups(request, problem, group_key)
     predictions, latent = model.predict_all()
     tables = _tables(model.selection)
     if group_model is not None:
@@ -283,11 +285,7 @@ def select(
     _drop_previous(adata, names)
     _write_panel(adata, names, model.panel().table)
     adata.uns[names.uns] = {
-        _keys.PARAMS: {
-            name: value
-            for name, value in params.items()
-            if value is not None and not (isinstance(value, list) and not value)
-        },
+        _keys.PARAMS: given_only(params),
         **tables,
     }
     write_predictions(adata, names, model.tasks, predictions, latent)
@@ -303,6 +301,8 @@ def _report(problem: Problem, layer: str | None) -> None:
         logger.info("adata.%s holds no counts; it is taken as normalised.", expression.source)
     named = [task for task in problem.tasks if task.categories]
     columns = [problem.tables.obs[task.name] for task in named]
+    if problem.requirements.crowding_key is not None:
+        columns.append(problem.tables.obs[problem.requirements.crowding_key])
     for category in problem.unlabeled:
         if not any((column == category).any() for column in columns):
             logger.warning("unlabeled=%r occurs in no task.", category)

@@ -25,6 +25,7 @@ from yoto_sc.judge import split_cells
 from yoto_sc.metrics import jaccard_index, kuncheva_index, mean_of_defined
 from yoto_sc.rules import Requirements, check_n_genes
 from yoto_sc.tl._request import Request
+from yoto_sc.tl._write import given_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -136,10 +137,15 @@ def stability(
     own = [*signature(stability).parameters, "model_dir"]
     check_no_repeats("select_kwargs", select_kwargs, own)
     given = {**(select_kwargs or {})}
-    check_split_key(adata.obs, given.pop("group_key", None), "group_key")
+    group_key = given.pop("group_key", "auto")
+    if group_key != "auto":
+        check_split_key(adata.obs, group_key, "group_key")
     rules_on: dict[str, Any] = {"include": include, "exclude": exclude, "candidates": candidates}
     rules_on |= {f.name: given.pop(f.name) for f in fields(Requirements) if f.name in given}
     requirements = Requirements(**rules_on)
+    unknown = sorted(given.keys() - {f.name for f in fields(Request)})
+    if unknown:
+        raise TypeError(f"select_kwargs names {unknown}, which yoto_sc.tl.select does not take.")
     request = Request(n_genes, progress_bar=False, **given)
     names = Keys(key_added)
     check_task_keys(adata, keys)
@@ -212,11 +218,7 @@ def stability(
     adata.var[names.frequency] = frequency.astype(np.float32)
     adata.var[names.consensus] = consensus
     adata.uns[names.stability] = {
-        "params": {
-            name: value
-            for name, value in params.items()
-            if value is not None and not (isinstance(value, list) and not value)
-        },
+        "params": given_only(params),
         "panels": panels[frequency > 0],
         "jaccard": pd.DataFrame(jaccard, index=shown, columns=shown),
         "kuncheva": pd.DataFrame(kuncheva, index=shown, columns=shown),

@@ -14,7 +14,7 @@ from yoto_sc._keys import DEFAULT_KEY, PARAMS, Keys
 from yoto_sc._panel import Panel
 from yoto_sc._problem import Problem
 from yoto_sc._threads import one_thread
-from yoto_sc.data import KINDS, layer_of
+from yoto_sc.data import KINDS, former_layer, layer_of
 from yoto_sc.judge import Exchanges
 from yoto_sc.metrics import standard_deviation
 from yoto_sc.rules import Requirements
@@ -186,7 +186,7 @@ def _from_key(adata: AnnData, key: str, layer: str | None) -> tuple[list[str], P
     as_text = as_list(params.get("unlabeled"), "unlabeled")  # stored as strings, whatever they are
     unlabeled = [
         category
-        for name in keys["categorical"]
+        for name in {*keys["categorical"], params.get("crowding_key")} & {*adata.obs.columns}
         for category in adata.obs[name].dropna().unique()
         if str(category) in as_text
     ]
@@ -211,11 +211,10 @@ def _from_model(adata: AnnData, model: YOTO, layer: str | None) -> tuple[list[st
     _check_columns(adata, [task.name for task in model.tasks])
     setup = model.registry["setup_args"]
     check_split_key(adata.obs, setup["split_key"])
-    former = layer_of(model.selection.source)
     problem = Problem.from_tasks(
         adata,
         model.tasks,
-        layer=former if layer is None and former in adata.layers else layer,
+        layer=former_layer(adata, model.selection.source) if layer is None else layer,
         split_key=setup["split_key"],
         unlabeled=tuple(as_list(setup["unlabeled"], "unlabeled")),
         requirements=Requirements.from_params(model.init_params_["non_kwargs"]),

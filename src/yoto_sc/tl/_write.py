@@ -26,6 +26,15 @@ def result_columns(names: Keys, keys: Mapping[str, Sequence[str]]) -> list[str]:
     ]
 
 
+def given_only(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out parameters that are `None` or empty, which files cannot hold."""
+    return {
+        name: value
+        for name, value in params.items()
+        if value is not None and not (isinstance(value, list) and not value)
+    }
+
+
 def write_predictions(
     adata: AnnData,
     names: Keys,

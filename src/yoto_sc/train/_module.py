@@ -11,7 +11,7 @@ from torch import nn
 from yoto_sc.nn import HEADS, Encoder, Head, Selector, narrow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from yoto_sc.train._start import Start
 
 X_KEY = "X"
+_BLOCK_CELLS = 4096
+"""Cells that are predicted at once."""
 
 
 def task_key(position: int) -> str:
@@ -243,6 +245,35 @@ class YOTOModule(BaseModuleClass):
                 for head, prediction in zip(self.heads, predictions, strict=True)
             ]
         return predictions, encoded["hidden"].transpose(0, 1).flatten(1)
+
+    def predict_all(
+        self,
+        n_obs: int,
+        values: Callable[[slice], NDArray[np.float32]],
+        n_genes: int,
+        measured: NDArray[np.bool_] | None = None,
+    ) -> tuple[list[NDArray[Any]], NDArray[np.float32]]:
+        """Do as `predict` does, for any number of cells, block by block.
+
+        Parameters
+        ----------
+        n_obs
+            Number of cells.
+        values
+            Returns the expression of a slice of them, ``(n_cells, n_genes)``.
+        n_genes, measured
+            As for `predict`.
+        """
+        there = None if measured is None else torch.from_numpy(measured).to(self.device)
+        blocks = []
+        for start in range(0, max(n_obs, 1), _BLOCK_CELLS):
+            part = torch.from_numpy(values(slice(start, start + _BLOCK_CELLS)))
+            blocks.append(self.predict(part.to(self.device), n_genes, there))
+        predictions = [
+            torch.cat(parts).cpu().numpy()
+            for parts in zip(*(block for block, _ in blocks), strict=True)
+        ]
+        return predictions, torch.cat([latent for _, latent in blocks]).cpu().numpy()
 
     def sample(self, *args: Any, **kwargs: Any) -> None:
         """Refuse: the model is discriminative."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from yoto_sc._checks import check_integer
+from yoto_sc._checks import check_amount, check_integer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,6 +78,11 @@ class Recipe:
                 f"selection_network must be one of {get_args(Network)}, not "
                 f"{self.selection_network!r}."
             )
+        for name in ("lr", "weight_decay", "full_panel_share", "score_lr"):
+            if getattr(self, name) is not None:
+                check_amount(getattr(self, name), name)
+        if self.full_panel_share > 1:
+            raise ValueError(f"full_panel_share must be at most 1, not {self.full_panel_share}.")
         if not self.keep_factor >= 1:
             raise ValueError(f"keep_factor must be at least 1, not {self.keep_factor}.")
         if self.devices not in ("auto", 1, "1") and not (

@@ -53,7 +53,7 @@ def calibrate(
         if head.temperature is None:
             continue
         head.temperature.fill_(1)
-        known = (observed >= 0) & (head.get_buffer("class_weights").cpu().numpy()[observed] > 0)
+        known = head.is_known(torch.from_numpy(observed)).numpy()
         fitted = [
             fit_temperature(
                 head.calibrated(raw[size][position], size).cpu().numpy()[known], observed[known]

@@ -85,8 +85,10 @@ class Trained:
         sizes = path_sizes(self.module.n_genes, smallest)
 
         def predict(n_genes: int) -> list[NDArray[Any]]:
-            cells = held_out.batch(np.arange(len(held_out)))[X_KEY].to(self.module.device)
-            return [p.cpu().numpy() for p in self.module.predict(cells, n_genes)[0]]
+            def values(cells: slice) -> NDArray[np.float32]:
+                return held_out.batch(np.arange(len(held_out))[cells])[X_KEY].numpy()
+
+            return self.module.predict_all(len(held_out), values, n_genes)[0]
 
         return Answers(
             split=self.split,
@@ -174,8 +176,7 @@ class Training:
         splits = [split, *([all_cells(problem.expression.n_obs)] if refit else [])]
         screenings = screen(problem, splits)
         judged = trained = self.run(split, rng, screening=screenings[0])
-        smallest = max(1, int(problem.rules.required.sum()))
-        answers = judged.answers(smallest)
+        answers = judged.answers(problem.rules.smallest_size)
         judgement = judge(problem, answers, n_genes, self.module.class_weight_power, judge_rng)
         if refit:
             trained = self.run(

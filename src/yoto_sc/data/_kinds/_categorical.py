@@ -71,6 +71,14 @@ class Categorical(Task):
     def n_outputs(self) -> int:
         return len(self.categories)
 
+    def on_these(self, encoded: NDArray[Any]) -> tuple[Self, NDArray[Any]]:
+        """Leave out the classes that do not occur."""
+        seen = self.observed(encoded)
+        codes, recoded = np.unique(encoded[seen], return_inverse=True)
+        labels = np.full_like(encoded, MISSING_CODE)
+        labels[seen] = recoded
+        return replace(self, categories=tuple(self.categories[code] for code in codes)), labels
+
     def in_sorted_order(self) -> Self:
         """Sort the classes; where two are as probable, their order decides."""
         try:

@@ -88,6 +88,10 @@ class Task(ABC):
     def n_outputs(self) -> int:
         """Number of outputs of the task's head."""
 
+    def on_these(self, encoded: NDArray[Any]) -> tuple[Self, NDArray[Any]]:
+        """Return the task as these labels alone would show it, and the labels encoded for it."""
+        return self, encoded
+
     def in_sorted_order(self) -> Self:
         """Return the task with its classes in the order that scikit-learn gives them."""
         return self
