@@ -30,7 +30,7 @@ export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test slow lint docs demo pictures tutorials clean
+.PHONY: help setup test coverage lint docs demo pictures tutorials clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,11 +45,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -c constraints.txt -e ".[dev]"
 	@touch $@
 
-test: $(STAMP) ## run the tests with coverage, two at a time
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov
+test: $(STAMP) ## run the tests, two at a time, but those that take long
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-slow: $(STAMP) ## run the tests that take long
-	$(BIN)/python -m pytest -m slow
+coverage: $(STAMP) ## run all tests, and see which lines and branches they reach
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-fail-under=98
 
 lint: $(STAMP) ## ruff check, ruff format --check and mypy
 	$(BIN)/ruff check .

@@ -37,24 +37,12 @@ _TINY = 1e-9
 
 @dataclass(frozen=True)
 class Exchange:
-    """One change of the panel.
+    """One change of the panel."""
 
-    Parameters
-    ----------
-    gene
-        Index of the gene that leaves.
-    substitute
-        Index of the gene that comes; `None` if the place stays empty.
-    correlation
-        Pearson correlation of the two genes, NaN without a substitute.
-    judgements
-        One for each task.
-    """
-
-    gene: int
-    substitute: int | None
-    correlation: float
-    judgements: list[HeadJudgement]
+    gene: int  # index of the gene that leaves
+    substitute: int | None  # index of the gene that comes, if any does
+    correlation: float  # Pearson's, of the two genes
+    judgements: list[HeadJudgement]  # one for each task
 
 
 class Exchanges:

@@ -39,31 +39,15 @@ _RIDGE_CELLS = 1000
 
 @dataclass(frozen=True)
 class Answers:
-    """What a finished training says of the cells that it has not seen.
-
-    Parameters
-    ----------
-    ranking
-        Indices of the ranked genes, best first.
-    n_trained
-        Number of genes that the network reads.
-    on_path
-        Positions among the held-out cells of those that `by_size` is about, ``(n_on_path,)``.
-    by_size
-        By panel size, for each task a prediction of these cells.
-    predict
-        Predicts all held-out cells from the best genes, so many of them.
-    history
-        The course of the training.
-    """
+    """What a finished training says of the cells that it has not seen."""
 
     split: Split
-    ranking: NDArray[np.intp]
-    n_trained: int
-    on_path: NDArray[np.intp]
-    by_size: Mapping[int, Predictions]
-    predict: Callable[[int], Predictions]
-    history: pd.DataFrame
+    ranking: NDArray[np.intp]  # indices of the ranked genes, best first
+    n_trained: int  # number of genes that the network reads
+    on_path: NDArray[np.intp]  # positions among the held-out cells of those in `by_size`
+    by_size: Mapping[int, Predictions]  # by panel size, a prediction for each task
+    predict: Callable[[int], Predictions]  # all held-out cells, from so many genes
+    history: pd.DataFrame  # the course of the training
 
 
 @dataclass(frozen=True)

@@ -24,44 +24,17 @@ _TOLERANCE, _MAX_ITERATIONS = 1e-4, 500
 
 @dataclass(frozen=True)
 class HeadJudgement:
-    """How well heads that read some genes predict one task on cells they have not seen.
+    """How well heads that read some genes predict one task on cells they have not seen."""
 
-    Parameters
-    ----------
-    scores
-        Macro-F1 or R², on the cells themselves and then on bootstrap samples of them; shape
-        ``(1 + n_bootstraps,)``.
-    by_class
-        F1 of each class on the cells themselves, NaN for classes without cells; empty for a
-        continuous task.
-    error
-        Mean cross-entropy or squared error, relative to that of a constant guess.
-    slopes, curvatures
-        Minus the first and the second derivative of the error by each output of the head in each
-        cell, shape ``(n_obs, n_outputs)``; 0 in cells that are not judged.
-    """
-
-    scores: NDArray[np.float64]
-    by_class: NDArray[np.float64]
-    error: float
-    slopes: NDArray[np.float32]
-    curvatures: NDArray[np.float32]
+    scores: NDArray[np.float64]  # macro-F1 or R²: on the cells, then on samples
+    by_class: NDArray[np.float64]  # F1 of each class on the cells; empty for numbers
+    error: float  # cross-entropy or squared error, relative to that of a constant guess
+    slopes: NDArray[np.float32]  # minus the first derivative of the error, (n_obs, n_outputs)
+    curvatures: NDArray[np.float32]  # its second derivative; 0 in cells that are not judged
 
 
 class LogisticHead:
-    """Logistic regression on all folds but one, for each fold.
-
-    Parameters
-    ----------
-    labels
-        Codes of shape ``(n_obs,)``; -1 is missing.
-    folds
-        Of each fold, masks of the labelled cells to fit to and to judge on, shape ``(n_obs,)``.
-    weights
-        Bootstrap weights of the cells, shape ``(1 + n_bootstraps, n_obs)``.
-    n_classes
-        Number of classes.
-    """
+    """Logistic regression on all folds but one, for each fold."""
 
     def __init__(
         self,
@@ -93,17 +66,7 @@ class LogisticHead:
     def refit(
         self, values: NDArray[np.float32], position: int, correlation: float
     ) -> HeadJudgement:
-        """Fit to a changed panel and judge, starting from the whole panel's coefficients.
-
-        Parameters
-        ----------
-        values
-            Expression of the changed panel, ``(n_obs, n_genes)``.
-        position
-            Place of the gene that leaves.
-        correlation
-            Correlation of its substitute with it; 0 without one.
-        """
+        """Fit to a changed panel and judge, starting from the whole panel's coefficients."""
         fitted: list[LogisticRegression | None] = []
         for (train, _), whole in zip(self._folds, self._fitted, strict=True):
             if whole is None:
@@ -151,15 +114,7 @@ class LogisticHead:
 
 
 class RidgeHead:
-    """Ridge regression on all folds but one, for each fold.
-
-    Parameters
-    ----------
-    labels
-        Values of shape ``(n_obs,)``; NaN is missing.
-    folds, weights
-        As in :class:`LogisticHead`.
-    """
+    """Ridge regression on all folds but one, for each fold."""
 
     def __init__(
         self,

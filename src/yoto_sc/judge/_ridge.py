@@ -46,19 +46,6 @@ def ridge_path(
     of the fitted values, as in flexible discriminant analysis (Hastie, Tibshirani and Buja 1994);
     centroids and covariance come from the fit to each cell that leaves this cell out.
 
-    Parameters
-    ----------
-    train
-        Expression on the model's scale, shape ``(n_train, n_genes)``, best gene first.
-    labels
-        For each task, the encoded labels of these cells, ``(n_train,)``.
-    held_out
-        Expression of the cells to predict, ``(n_held_out, n_genes)``.
-    sizes
-        Numbers of genes.
-    class_weight_power
-        A cell of a class of n cells weighs ``n ** -class_weight_power``.
-
     Returns
     -------
     By size, for each task, a prediction for the held-out cells.

@@ -52,16 +52,8 @@ class Cap:
 class GeneRules:
     """What a panel must be like.
 
-    Parameters
-    ----------
-    required
-        Shape ``(n_vars,)``: the gene must be in the panel.
-    limits
-        By the rule's name, a mask of shape ``(n_vars,)``: the gene may be in the panel.
-    caps
-        By the rule's name, a bound on a sum over the panel.
-    preference
-        Shape ``(n_vars,)``: by how much to favour each gene; `None`: all alike.
+    Of all genes, ``(n_vars,)``: which are `required`; by the rule's name, which may be in the panel
+    (`limits`), and bounds on sums over it (`caps`); and by how much to favour each.
     """
 
     required: NDArray[np.bool_]

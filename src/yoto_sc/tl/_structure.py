@@ -27,26 +27,12 @@ N_COMPONENTS = 50
 
 @dataclass(frozen=True)
 class Structure:
-    """What panels are compared with.
+    """What panels are compared with."""
 
-    Parameters
-    ----------
-    cells
-        Indices of the cells that are compared, shape ``(n_cells,)``.
-    expression
-        Normalised expression of these cells, shape ``(n_cells, n_vars)``.
-    neighbors
-        Their nearest neighbours among each other, shape ``(n_cells, n_neighbors)``.
-    clusters
-        Their clusters, shape ``(n_cells,)``.
-    random_state
-        Seed of principal components and clusters.
-    """
-
-    cells: NDArray[np.intp]
-    expression: sp.csr_matrix
-    neighbors: NDArray[np.intp]
-    clusters: NDArray[np.int64]
+    cells: NDArray[np.intp]  # indices of those that are compared, (n_cells,)
+    expression: sp.csr_matrix  # normalised, (n_cells, n_vars)
+    neighbors: NDArray[np.intp]  # of each cell, (n_cells, n_neighbors)
+    clusters: NDArray[np.int64]  # (n_cells,)
     random_state: int
 
     @classmethod

@@ -34,28 +34,13 @@ _STEPWISE_CELLS = 20_000
 
 @dataclass(frozen=True)
 class Start:
-    """The genes a training starts from, and those that stay behind.
+    """The genes a training starts from, and those that stay behind."""
 
-    Parameters
-    ----------
-    genes
-        Indices of the genes that take part, ascending, shape ``(n_start,)``.
-    scores
-        Their initial selection scores, shape ``(n_start,)``.
-    rules
-        The rules on them, which a panel of theirs can meet.
-    others
-        Indices of the other allowed genes, best first.
-    told
-        Which tasks genes are selected for, shape ``(n_tasks,)``: those that expression tells more
-        about than chance; all, if there are none.
-    """
-
-    genes: NDArray[np.intp]
-    scores: NDArray[np.float32]
-    rules: GeneRules
-    others: NDArray[np.intp]
-    told: NDArray[np.bool_]
+    genes: NDArray[np.intp]  # indices of those that take part, ascending, (n_start,)
+    scores: NDArray[np.float32]  # their initial scores, (n_start,)
+    rules: GeneRules  # on these genes; a panel of them can meet them
+    others: NDArray[np.intp]  # indices of the other allowed genes, best first
+    told: NDArray[np.bool_]  # tasks that genes are selected for, (n_tasks,)
 
     @property
     def required(self) -> NDArray[np.bool_]:

@@ -33,16 +33,6 @@ def calibrate(
     How sure the network may be depends on how many genes it reads, so each of `sizes` gets a
     temperature of its own; between them, its logarithm is linear in that of the size.
 
-    Parameters
-    ----------
-    values
-        Expression of cells that it was not trained on, ``(n_obs, n_genes)``.
-    labels
-        For each task, the encoded labels of these cells. Those of classes that it was not trained
-        on are left out: no temperature could make it expect them.
-    sizes
-        Panel sizes, ascending, from 1 to all genes of the module.
-
     Returns
     -------
     By size, for each task the calibrated prediction of these cells.

@@ -48,22 +48,12 @@ _JUDGED_CELLS = 2000
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training came to.
+    """What a training came to."""
 
-    Parameters
-    ----------
-    plan, data
-        The training, over, and its cells; both narrowed to the trained genes in rank order.
-    ranking
-        Indices of the ranked genes, best first.
-    trainer
-        What ran it.
-    """
-
-    plan: SelectionTrainingPlan
-    data: SelectionData
+    plan: SelectionTrainingPlan  # over, and narrowed to the trained genes in rank order
+    data: SelectionData  # narrowed likewise
     split: Split
-    ranking: NDArray[np.intp]
+    ranking: NDArray[np.intp]  # indices of the ranked genes, best first
     trainer: Trainer
 
     @property
@@ -103,15 +93,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Training:
-    """A training as it is to be run, on whatever cells.
-
-    Parameters
-    ----------
-    recipe
-        How to train for it.
-    module
-        The network to start from; it is left as it is.
-    """
+    """A training as it is to be run, on whatever cells, from `module`, which is left as it is."""
 
     problem: Problem
     recipe: Recipe
