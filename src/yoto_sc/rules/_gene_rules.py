@@ -52,7 +52,7 @@ class Cap:
 class GeneRules:
     """What a panel must be like.
 
-    Of all genes, ``(n_vars,)``: which are `required`; by the rule's name, which may be in the panel
+    Of all genes, ``(n_vars,)``: which are `required`; by a rule's name, which may be in the panel
     (`limits`), and bounds on sums over it (`caps`); and by how much to favour each.
     """
 
