@@ -417,3 +417,10 @@ def test_scvi_format_with_a_layer(
     pd.testing.assert_frame_equal(loaded.predict(), model.predict())
     with pytest.raises(ValueError, match="The model is trained"):
         loaded.train(2, **QUICK)
+
+
+def test_an_open_range_is_saved(adata: AnnData, train: Any, tmp_path: Path) -> None:
+    model = train(adata, mean_range=(0.0, np.inf))
+    model.save(tmp_path / "model")
+    loaded = yt.model.YOTO.load(tmp_path / "model", accelerator="cpu")
+    assert loaded.panel() == model.panel()

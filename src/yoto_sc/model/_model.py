@@ -131,9 +131,10 @@ class YOTO(PredictionMixin, SavingMixin):
             max_crowding=max_crowding,
             crowding_key=crowding_key,
         )
-        # Lists, whatever was given: they are saved with the model.
+        # Lists, whatever was given, and no infinite bounds: they are saved with the model.
         include, exclude = requirements.include, requirements.exclude
-        candidates = requirements.candidates
+        candidates, mean_range = requirements.candidates, requirements.mean_range
+        fraction_range = requirements.fraction_range
         check_integer(n_hidden, "n_hidden", minimum=1)
         check_integer(n_members, "n_members", minimum=1)
         check_integer(random_state, "random_state", minimum=0)
@@ -236,7 +237,7 @@ class YOTO(PredictionMixin, SavingMixin):
         # Where scvi-tools looks for expression, there is none: the problem has it.
         shape = (len(problem.obs_names), len(problem.var_names))
         empty: Any = sp.csr_matrix(shape, dtype=np.float32)  # type: ignore[arg-type]
-        adata = AnnData(X=empty, obs=problem.tables.obs.copy(), var=problem.tables.var.copy())
+        adata = AnnData(X=empty, obs=problem.tables.obs[[]], var=problem.tables.var[[]])
         known = enumerate(zip(problem.tasks, problem.labels, strict=True))
         tasks = [
             TaskField(task_key(position), task.name, task.kind, known=(task, labels))
