@@ -110,3 +110,9 @@ def test_a_task_without_labels_gets_a_guess():
     shares, values = ridge_path(train, labels, held_out, TASKS, [5], 0.5)[5]
     np.testing.assert_allclose(shares, 1 / 3)
     assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("diagonal", [(1.0, -1.0), (1.0, 0.0)])
+def test_only_positive_definite_matrices_are_inverted(diagonal):
+    with pytest.raises(np.linalg.LinAlgError, match="not positive definite"):
+        _ridge._inverse(np.diag(diagonal))

@@ -46,6 +46,14 @@ def test_basis_is_named_as_in_scanpy(adata, basis):
     assert ax.get_xlabel() == f"{basis.removeprefix('X_').upper().replace('PCA', 'PC')}1"
 
 
+@pytest.mark.parametrize("size", ["s", "size"])
+def test_color_map_and_size_are_the_callers(adata, size):
+    ax = yt.pl.selected_genes_umap(adata, n_genes=1, cmap="magma", **{size: 7})
+    points = ax.collections[-1]
+    assert points.get_cmap().name == "magma"
+    np.testing.assert_array_equal(points.get_sizes(), 7)
+
+
 def test_counts_are_logged(adata):
     adata.layers["counts"] = adata.X.copy()
     adata.layers["counts"].data = np.rint(np.expm1(adata.X.data))
