@@ -6,13 +6,12 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from yoto_sc._checks import check_integer, check_no_repeats
-from yoto_sc.rules import Requirements
+from yoto_sc.rules import Requirements, check_n_genes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from yoto_sc._problem import Problem
-    from yoto_sc.data import Expression
     from yoto_sc.model import YOTO
 
 
@@ -47,16 +46,19 @@ class Request:
             raise ValueError(f'robust must be "thin" or None, not {self.robust!r}.')
         check_integer(self.random_state, "random_state", minimum=0)
 
-    def check(self, expression: Expression) -> None:
-        """Refuse expression that cannot be trained on as asked.
+    def check(self, problem: Problem) -> None:
+        """Refuse a problem that cannot be trained on as asked.
 
         Raises
         ------
+        TypeError
+            `n_genes` is no number of genes.
         ValueError
-            Counts are needed, and there are none.
+            No panel of `n_genes` follows the rules, or counts are needed and there are none.
         """
+        check_n_genes(self.n_genes, problem.rules)
         if self.robust == "thin":
-            expression.require_counts('robust="thin"')
+            problem.expression.require_counts('robust="thin"')
 
     def train(self, problem: Problem, **more: Any) -> YOTO:
         """Train a model.

@@ -20,7 +20,7 @@ from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc._problem import Problem
 from yoto_sc._version import __version__
 from yoto_sc.data import KINDS, check_task_keys, keys_by_kind
-from yoto_sc.rules import Requirements, check_n_genes, excluded_genes
+from yoto_sc.rules import Requirements, excluded_genes
 from yoto_sc.tl._groups import find_group_key, train_on_groups, with_group_scores
 from yoto_sc.tl._request import Request
 from yoto_sc.tl._write import given_only, result_columns, write_predictions
@@ -251,8 +251,7 @@ def select(
         unlabeled=unlabeled,
         requirements=requirements,
     )
-    check_n_genes(n_genes, problem.rules)
-    request.check(problem.expression)
+    request.check(problem)
     _report(problem, layer)
 
     model = request.train(problem)

@@ -23,7 +23,7 @@ from yoto_sc._version import __version__
 from yoto_sc.data import check_task_keys, keys_by_kind
 from yoto_sc.judge import split_cells
 from yoto_sc.metrics import jaccard_index, kuncheva_index, mean_of_defined
-from yoto_sc.rules import Requirements, check_n_genes
+from yoto_sc.rules import Requirements
 from yoto_sc.tl._request import Request
 from yoto_sc.tl._write import given_only
 
@@ -163,8 +163,7 @@ def stability(
         unlabeled=unlabeled,
         requirements=requirements,
     )
-    check_n_genes(n_genes, problem.rules)
-    request.check(problem.expression)
+    request.check(problem)
 
     seeds = np.random.default_rng(random_state).integers(2**31, size=n_runs)
     samples = _samples(problem, subsample, seeds)
