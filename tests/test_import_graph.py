@@ -57,19 +57,21 @@ LAYERS = {
     "_problem": layer({"_checks", "data", "rules"}, TABLES),
     # What is trained for it, and how well.
     "judge": layer({"_panel", "_problem", "data", "select", "metrics"}, TABLES | {"sklearn"}),
+    "teach": layer({"_problem", "data", "judge", "select", "metrics"}, TABLES | {"sklearn"}),
     "train": layer(
-        {"_checks", "_panel", "_problem", "data", "judge", "rules", *MATHEMATICS},
+        {"_checks", "_panel", "_problem", "data", "judge", "rules", "teach", *MATHEMATICS},
         TABLES | {"lightning", "scvi", "torch", "tqdm"},
     ),
     "model": layer(
-        {"_keys", "_checks", "_panel", "_problem", "data", "judge", "rules", "train"}
+        {"_keys", "_checks", "_panel", "_problem", "data", "judge", "rules", "teach", "train"}
         | MATHEMATICS,
         TABLES | {"rich", "safetensors", "scvi", "sklearn", "torch"},
     ),
     # What is called.
     "datasets": layer(libraries=TABLES | {"scanpy"}),
     "tl": layer(
-        {"_keys", "_checks", "_panel", "_problem", "data", "judge", "rules", "select", "metrics"},
+        {"_keys", "_checks", "_panel", "_problem", "data", "judge", "rules", "select", "metrics"}
+        | {"teach"},
         TABLES | {"scanpy", "sklearn", "tqdm"},
         lazy={"model"},
     ),

@@ -60,18 +60,20 @@ def check_split_key(obs: pd.DataFrame, split_key: str | None, argument: str = "s
         )
 
 
-def check_written_keys(keys: Keys, written: Sequence[str], inputs: Collection[str | None]) -> None:
+def check_written_keys(
+    keys: Keys, written: Sequence[str], inputs: Collection[str | None], place: str = "obs"
+) -> None:
     """Refuse names under which a result would overwrite an input or another result.
 
-    Both `written` and `inputs` are obs columns.
+    Both `written` and `inputs` are entries of `place`.
     """
     if not isinstance(keys.key, str) or not keys.key:
         raise TypeError(f"key_added must be a non-empty string, not {keys.key!r}.")
     for column in written:
         if column in inputs or list(written).count(column) > 1:
             raise ValueError(
-                f"The result column obs[{column!r}] would overwrite a label or another result. "
-                f"Choose another key_added than {keys.key!r}, or rename the label's column."
+                f"The result {place}[{column!r}] would overwrite a label or another result. "
+                f"Choose another key_added than {keys.key!r}, or rename the label."
             )
 
 
@@ -86,11 +88,14 @@ def check_split_is_no_task(
 
 
 def check_not_foreign(
-    adata: AnnData, keys: Keys, written: Collection[str], columns: Mapping[str, object]
+    adata: AnnData,
+    keys: Keys,
+    written: Mapping[str, Collection[str]],
+    columns: Mapping[str, object],
 ) -> None:
     """Refuse names under which something else than an earlier selection is stored already.
 
-    The result's obs columns are `written`; `columns` are the var columns read, by argument.
+    The results are `written`, by place; `columns` are the var columns read, by argument.
     """
     var = {keys.selected, keys.rank, keys.score}
     for argument, column in columns.items():
@@ -105,9 +110,9 @@ def check_not_foreign(
         return
     taken = [
         *(f"uns[{key!r}]" for key in {keys.uns} & adata.uns.keys()),
-        *(f"obsm[{key!r}]" for key in {keys.latent} & adata.obsm.keys()),
+        *(f"obsm[{key!r}]" for key in sorted({*written["obsm"]} & adata.obsm.keys())),
         *(f"var[{key!r}]" for key in sorted(var & {*adata.var.columns})),
-        *(f"obs[{key!r}]" for key in sorted({*written} & {*adata.obs.columns})),
+        *(f"obs[{key!r}]" for key in sorted({*written["obs"]} & {*adata.obs.columns})),
     ]
     if taken:
         raise ValueError(

@@ -11,6 +11,7 @@ PARAMS, TASKS, HISTORY = "params", "tasks", "history"
 METRICS, PATH, CONFUSION = "metrics", "path", "confusion"
 ATTRIBUTION, WITHOUT = "attribution", "without"
 HELD_OUT, GROUP_HELD_OUT = "held_out", "group_held_out"
+TEACHER, COLUMNS = "teacher", "columns"
 """The entries of ``adata.uns[key]``: parameters, and tables."""
 
 
@@ -61,7 +62,7 @@ class Keys:
         return f"{self.key}_stability"
 
     def prediction(self, task: str) -> str:
-        """``adata.obs`` column of the predictions for `task`."""
+        """``adata.obs`` column, or ``adata.obsm`` entry, of the predictions for `task`."""
         return f"{self.key}_{task}"
 
     def confidence(self, task: str) -> str:

@@ -9,7 +9,13 @@ import pandas as pd
 from anndata import AnnData
 
 from yoto_sc._checks import as_list, check_split_is_no_task, check_split_key
-from yoto_sc.data import check_task_keys, read_expression, read_tasks
+from yoto_sc.data import (
+    Transcriptome,
+    check_task_keys,
+    n_components,
+    read_expression,
+    read_tasks,
+)
 from yoto_sc.rules import Requirements
 
 if TYPE_CHECKING:
@@ -33,7 +39,8 @@ class Problem:
     tasks
         The questions.
     labels
-        For each task, the encoded labels of all cells, of shape ``(n_obs,)``.
+        For each task, the encoded labels of all cells, of shape ``(n_obs, …)``. Those that are
+        made from expression are zero until :func:`yoto_sc.teach.prepare` makes them.
     tables
         The tables of cells and genes, without any matrix.
     split_key
@@ -59,6 +66,7 @@ class Problem:
         adata: AnnData,
         keys: Mapping[str, Sequence[str]],
         *,
+        transcriptome: bool | int = False,
         layer: str | None = None,
         split_key: str | None = None,
         unlabeled: str | Sequence[object] = (),
@@ -71,13 +79,15 @@ class Problem:
         KeyError, TypeError, ValueError
             Something does not exist, is of the wrong type, or contradicts something else.
         """
-        check_task_keys(adata, keys)
+        check_task_keys(adata, keys, transcriptome)
+        components = n_components(transcriptome, adata.n_obs, adata.n_vars)
         check_split_key(adata.obs, split_key)
         check_split_is_no_task(split_key, [key for named in keys.values() for key in named])
         no_labels = tuple(c for c in as_list(unlabeled, "unlabeled") if not _is_missing(c))
+        tasks = read_tasks(adata, keys, no_labels)
         return cls.from_tasks(
             adata,
-            read_tasks(adata, keys, no_labels),
+            (*tasks, Transcriptome.of(components)) if components else tasks,
             layer=layer,
             split_key=split_key,
             unlabeled=no_labels,
@@ -129,11 +139,17 @@ class Problem:
 
     @property
     def keys(self) -> dict[str, list[str]]:
-        """By the name of the kind, the keys of the tasks."""
+        """By the name of the kind, the keys of the tasks whose labels were read."""
         keys: dict[str, list[str]] = {}
         for task in self.tasks:
-            keys.setdefault(task.kind, []).append(task.name)
+            if not task.is_derived:
+                keys.setdefault(task.kind, []).append(task.name)
         return keys
+
+    @property
+    def n_components(self) -> int:
+        """Number of components of the transcriptome that are to be predicted; 0 for none."""
+        return sum(task.n_outputs for task in self.tasks if task.is_derived)
 
     def holding_out(self, split_key: str) -> Problem:
         """Return the same problem, in which groups of another column are held out."""

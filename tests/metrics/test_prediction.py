@@ -177,7 +177,8 @@ def test_regression_of_constants_has_an_error_but_no_r():
     ("y", "pred", "match"),
     [
         ([0.0, 1.0], [0.0], "y_pred has 1 rows"),
-        ([[0.0]], [0.0], r"y_true has shape \(1, 1\)"),
+        ([[0.0]], [0.0], r"y_pred has shape \(1,\)"),
+        ([[[0.0]]], [[[0.0]]], r"y_true has shape \(1, 1, 1\)"),
         ([0.0, 1.0], [0.0, np.nan], "y_pred is not finite in 1 of 2"),
         ([0.0, np.inf], [0.0, 1.0], "y_true is not finite in 1 of 2"),
     ],

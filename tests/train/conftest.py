@@ -11,6 +11,7 @@ import torch
 from yoto_sc._problem import Problem
 from yoto_sc.judge import Split, split_cells
 from yoto_sc.nn import Annealing
+from yoto_sc.teach import Lesson
 from yoto_sc.train import Recipe, Training, YOTOModule, start_length
 
 if TYPE_CHECKING:
@@ -76,4 +77,4 @@ def training(problem: Problem, make_training: Callable[..., Training]) -> Traini
 @pytest.fixture(scope="session")
 def trained(training: Training, split: Split) -> Trained:
     """What it came to; not to be changed."""
-    return training.run(split, np.random.default_rng(1))
+    return training.run(Lesson.of(training.problem, split), np.random.default_rng(1))

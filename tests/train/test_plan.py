@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 
 from yoto_sc.nn import Annealing, Linear
 from yoto_sc.rules import Cap
+from yoto_sc.teach import Lesson
 from yoto_sc.train import SelectionTrainingPlan
 from yoto_sc.train._start import find_start, screen
 
@@ -45,7 +46,9 @@ class Watch(Callback):
 def watched(training: Training, split: Split, seed: int = 1) -> tuple[Watch, Trained]:
     watch = Watch()
     recipe = replace(training.recipe, trainer_kwargs={"callbacks": [watch]})
-    trained = replace(training, recipe=recipe).run(split, np.random.default_rng(seed))
+    trained = replace(training, recipe=recipe).run(
+        Lesson.of(problem, split), np.random.default_rng(seed)
+    )
     return watch, trained
 
 
@@ -111,7 +114,7 @@ def test_every_number_of_steps(
 ) -> None:
     history = (
         make_training(problem, max_steps=max_steps)
-        .run(split, np.random.default_rng(1))
+        .run(Lesson.of(problem, split), np.random.default_rng(1))
         .plan.history
     )
     assert history["step"].iloc[-1] == max_steps
@@ -165,7 +168,9 @@ def test_caps_hold(
 ) -> None:
     """At the end by the panel, and on the way by some panel of the genes that are left."""
     costs = np.random.default_rng(0).integers(1, 9, 50).astype(float)
-    free = make_training(problem).run(split, np.random.default_rng(1)).ranking[:6]
+    free = (
+        make_training(problem).run(Lesson.of(problem, split), np.random.default_rng(1)).ranking[:6]
+    )
     rules = replace(problem.rules, caps={"budget": Cap(costs, bound)})
     watch, found = watched(make_training(replace(problem, rules=rules)), split)
     assert costs[found.ranking[:6]].sum() <= bound
@@ -182,7 +187,9 @@ def test_preferred_genes_are_selected(
     preference, outside = np.ones(50), trained.ranking[6:8]
     preference[outside] = 1e8
     rules = replace(problem.rules, preference=preference)
-    found = make_training(replace(problem, rules=rules)).run(split, np.random.default_rng(1))
+    found = make_training(replace(problem, rules=rules)).run(
+        Lesson.of(problem, split), np.random.default_rng(1)
+    )
     assert set(outside) <= set(found.ranking[:6])
 
 
@@ -193,9 +200,9 @@ def make_plan(training: Training, split: Split) -> SelectionTrainingPlan:
     from yoto_sc.train._batches import SelectionData
 
     problem, recipe, rng = training.problem, training.recipe, np.random.default_rng(0)
-    screening = screen(problem, [split])[0]
-    start = find_start(problem, screening, split.train, recipe.annealing.n_genes, 0.5, rng)
-    data = SelectionData(problem, start.genes, split, recipe, 2, rng)
+    screening = screen([lesson])[0]
+    start = find_start(lesson, screening, recipe.annealing.n_genes, 0.5, rng)
+    data = SelectionData(lesson, start.genes, recipe, 2, rng)
     module = deepcopy(training.module)
     module.begin(start, data.train.moments(), data.train.labels)
     return SelectionTrainingPlan(module, data, start, recipe)

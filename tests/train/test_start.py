@@ -11,6 +11,7 @@ import pytest
 from yoto_sc.judge import Split
 from yoto_sc.rules import Cap, GeneRules
 from yoto_sc.select import Screening, stepwise_order, survey
+from yoto_sc.teach import Lesson
 from yoto_sc.train import _start, start_length
 from yoto_sc.train._start import find_start, screen
 
@@ -23,8 +24,10 @@ POWER = 0.5
 def start_of(problem: Problem, train: Any, n_genes: int = 3, seed: int = 0) -> _start.Start:
     train = np.asarray(train)
     split = Split(train, np.setdiff1d(np.arange(problem.expression.n_obs), train))
-    screening = screen(problem, [split])[0]
-    return find_start(problem, screening, train, n_genes, POWER, np.random.default_rng(seed))
+    screening = screen([Lesson.of(problem, split)])[0]
+    return find_start(
+        Lesson.of(problem, split), screening, n_genes, POWER, np.random.default_rng(seed)
+    )
 
 
 def free(**rules: Any) -> GeneRules:
@@ -47,7 +50,7 @@ def test_start_length(n_genes: int, expected: int) -> None:
 
 def test_screening_sees_training_cells_only(problem: Problem, split: Split) -> None:
     """As if there were no others."""
-    found = screen(problem, [split])[0]
+    found = screen([Lesson.of(problem, split)])[0]
     alone = Screening(
         [
             task.target(labels[split.train])
@@ -64,7 +67,7 @@ def test_two_splits_take_one_pass(
     problem: Problem, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Split(split.train[10:], np.append(split.validation, split.train[:10]))
-    alone = [screen(problem, [one])[0] for one in (split, other)]
+    alone = [screen([Lesson.of(problem, one)])[0] for one in (split, other)]
     passes: list[int] = []
     reduce = type(problem.expression).reduce
 
@@ -73,7 +76,7 @@ def test_two_splits_take_one_pass(
         return reduce(*args, **kwargs)
 
     monkeypatch.setattr(type(problem.expression), "reduce", counted)
-    together = screen(problem, [split, other])
+    together = screen([Lesson.of(problem, one) for one in (split, other)])
     assert passes == [1]
     every = np.ones(3, dtype=bool)
     for one, expected in zip(together, alone, strict=True):
@@ -104,7 +107,7 @@ def test_starts_with_the_first_genes_of_the_stepwise_order(problem: Problem, spl
 
 def test_other_genes_come_in_the_order_of_the_screening(problem: Problem, split: Split) -> None:
     start = start_of(problem, split.train)
-    ranks = screen(problem, [split])[0].ranks(np.ones(3, dtype=bool))
+    ranks = screen([Lesson.of(problem, split)])[0].ranks(np.ones(3, dtype=bool))
     assert (np.diff(ranks[start.others]) >= 0).all()
 
 
@@ -202,7 +205,7 @@ def test_screening_leaves_the_best_genes_to_the_stepwise_order(
     monkeypatch.setattr(_start, "_N_CANDIDATES", 10)
     start = start_of(problem, split.train, 1)
     assert len(start.genes) == 8
-    ranks = screen(problem, [split])[0].ranks(np.ones(3, dtype=bool))
+    ranks = screen([Lesson.of(problem, split)])[0].ranks(np.ones(3, dtype=bool))
     assert set(start.genes) <= set(np.argsort(ranks, kind="stable")[:10])
 
 
@@ -210,7 +213,7 @@ def test_caps_that_screened_genes_cannot_meet(
     problem: Problem, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_start, "_N_CANDIDATES", 10)
-    ranks = screen(problem, [split])[0].ranks(np.ones(3, dtype=bool))
+    ranks = screen([Lesson.of(problem, split)])[0].ranks(np.ones(3, dtype=bool))
     costs = np.full(50, 10.0)
     costs[np.argsort(ranks)[-3:]] = 1
     rules = free(caps={"budget": Cap(costs, 2.0)})

@@ -9,8 +9,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from yoto_sc.metrics import fit_temperature
 from yoto_sc.nn import narrow
-from yoto_sc.train._temperature import calibrate, copy_temperatures, fit_temperature
+from yoto_sc.train._temperature import calibrate, copy_temperatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable

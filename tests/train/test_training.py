@@ -13,6 +13,7 @@ from sklearn.metrics import f1_score, r2_score
 
 from yoto_sc.judge import all_cells, path_sizes
 from yoto_sc.nn import Annealing
+from yoto_sc.teach import Lesson
 from yoto_sc.train._start import screen
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def run(training: Training, split: Split, seed: int = 1, **options: Any) -> Trained:
-    return training.run(split, np.random.default_rng(seed), **options)
+    return training.run(Lesson.of(training.problem, split), np.random.default_rng(seed), **options)
 
 
 def assert_same_network(one: Trained, other: Trained) -> None:
@@ -66,7 +67,7 @@ def test_forbidden_genes_are_not_ranked(
 def test_a_known_screening_changes_nothing(
     problem: Problem, training: Training, split: Split, trained: Trained
 ) -> None:
-    screening = screen(problem, [split, all_cells(160)])[0]
+    screening = screen([Lesson.of(problem, one) for one in (split, all_cells(160))])[0]
     assert_same_network(run(training, split, screening=screening), trained)
 
 
@@ -229,7 +230,9 @@ def test_a_refit_is_a_training_on_all_cells_with_the_recipes_seed(
     problem: Problem, make_training: Callable[..., Training], refitted: tuple[Trained, Selection]
 ) -> None:
     found, selection = refitted
-    whole = make_training(problem).run(all_cells(160), np.random.default_rng(0))
+    whole = make_training(problem).run(
+        Lesson.of(problem, all_cells(160)), np.random.default_rng(0)
+    )
     np.testing.assert_array_equal(found.ranking, whole.ranking)
     assert torch.equal(found.module.encoder.weight, whole.module.encoder.weight)
     assert selection.panel.genes == list(problem.var_names[whole.ranking[:6]])

@@ -2,21 +2,41 @@
 
 from yoto_sc.data._expression import Expression
 from yoto_sc.data._in_memory import MemoryExpression
-from yoto_sc.data._kinds import KINDS, Categorical, Continuous, Task
+from yoto_sc.data._kinds import (
+    KINDS,
+    TRANSCRIPTOME,
+    Categorical,
+    Continuous,
+    Task,
+    Transcriptome,
+    Vector,
+)
 from yoto_sc.data._reading import former_layer, layer_of, read_expression
-from yoto_sc.data._tasks import check_task_keys, keys_by_kind, read_tasks, task_from_dict
+from yoto_sc.data._tasks import (
+    check_task_keys,
+    keys_by_kind,
+    n_components,
+    named_tasks,
+    read_tasks,
+    task_from_dict,
+)
 
 __all__ = [
     "KINDS",
+    "TRANSCRIPTOME",
     "Categorical",
     "Continuous",
     "Expression",
     "MemoryExpression",
     "Task",
+    "Transcriptome",
+    "Vector",
     "check_task_keys",
     "former_layer",
     "keys_by_kind",
     "layer_of",
+    "n_components",
+    "named_tasks",
     "read_expression",
     "read_tasks",
     "task_from_dict",

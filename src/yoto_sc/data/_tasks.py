@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from yoto_sc._checks import as_list
-from yoto_sc.data._kinds import KINDS, Task
+import numpy as np
+
+from yoto_sc._checks import as_list, check_integer
+from yoto_sc.data._kinds import KINDS, TRANSCRIPTOME, Task, Transcriptome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
 
     Keys = Mapping[str, Sequence[str]]
     """By the name of the kind, the keys of the tasks."""
+
+
+N_COMPONENTS = 30
+"""What ``transcriptome=True`` stands for."""
 
 
 def keys_by_kind(**arguments: str | Sequence[Any] | None) -> dict[str, list[Any]]:
@@ -31,7 +37,27 @@ def keys_by_kind(**arguments: str | Sequence[Any] | None) -> dict[str, list[Any]
     }
 
 
-def check_task_keys(adata: AnnData, keys: Keys) -> None:
+def named_tasks(keys: Keys, transcriptome: bool | int = False) -> list[Task]:
+    """Return tasks that are known by their names alone, in the order of their kinds."""
+    tasks = [KINDS[kind](key) for kind, named in keys.items() for key in named]
+    return [*tasks, Transcriptome(TRANSCRIPTOME)] if transcriptome else tasks
+
+
+def n_components(transcriptome: bool | int, n_obs: int, n_vars: int) -> int:
+    """Return the number of components to predict; 0 for none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `transcriptome` is neither a truth value nor a number of components.
+    """
+    if isinstance(transcriptome, bool | np.bool_):
+        return min(N_COMPONENTS, n_obs - 1, n_vars) if transcriptome else 0
+    check_integer(transcriptome, "transcriptome", minimum=1, maximum=min(n_obs - 1, n_vars))
+    return int(transcriptome)
+
+
+def check_task_keys(adata: AnnData, keys: Keys, transcriptome: bool | int = False) -> None:
     """Refuse sets of keys that name no task, or a task twice.
 
     Raises
@@ -44,14 +70,22 @@ def check_task_keys(adata: AnnData, keys: Keys) -> None:
         No task, a repeated key, or a key that names several columns.
     """
     arguments = {kind: f"`{KINDS[kind].argument}`" for kind in keys}
-    for named in keys.values():
+    for kind, named in keys.items():
         for key in named:
             if not isinstance(key, str):
-                raise TypeError(f"Keys must be names of obs columns (strings), not {key!r}.")
-    if not any(keys.values()):
+                raise TypeError(
+                    f"Keys must be names (strings) of adata.{KINDS[kind].place}, not {key!r}."
+                )
+    if not any(keys.values()) and not transcriptome:
         raise ValueError(
-            f"No task given: name at least one obs column in {' or '.join(arguments.values())}. "
-            f"The columns are {list(adata.obs.columns)}."
+            f"No task given: name at least one obs column in "
+            f"{' or '.join(arguments[kind] for kind in keys if KINDS[kind].place == 'obs')}. The "
+            f"columns are {list(adata.obs.columns)}. Without labels, entries of adata.obsm in "
+            "`obsm_keys`, or transcriptome=True, make a task, too."
+        )
+    if transcriptome and any(TRANSCRIPTOME in named for named in keys.values()):
+        raise ValueError(
+            f"With `transcriptome`, the name {TRANSCRIPTOME!r} is taken. Rename the label."
         )
     kinds = list(keys)
     for position, kind in enumerate(kinds):
@@ -59,8 +93,8 @@ def check_task_keys(adata: AnnData, keys: Keys) -> None:
             both = sorted(set(keys[kind]) & set(keys[other]))
             if both:
                 raise ValueError(
-                    f"{both} are in both {arguments[kind]} and {arguments[other]}. Decide for one "
-                    "kind."
+                    f"{both} are in both {arguments[kind]} and {arguments[other]}. Tasks need "
+                    "different names: decide for one kind, or rename one."
                 )
     for kind, named in keys.items():
         for key in named:

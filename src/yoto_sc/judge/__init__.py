@@ -4,9 +4,17 @@ from yoto_sc.judge._attribution import attribute, panel_table, without_table
 from yoto_sc.judge._exchanges import Exchange, Exchanges
 from yoto_sc.judge._judgement import Answers, Judgement, judge, path_sizes
 from yoto_sc.judge._linear_heads import HeadJudgement
-from yoto_sc.judge._scores import mean_score
+from yoto_sc.judge._ridge import ridge_path
+from yoto_sc.judge._scores import mean_score, task_score
 from yoto_sc.judge._selection import Selection
-from yoto_sc.judge._splits import Split, all_cells, at_most, default_validation_size, split_cells
+from yoto_sc.judge._splits import (
+    Split,
+    all_cells,
+    at_most,
+    default_validation_size,
+    fold_cells,
+    split_cells,
+)
 from yoto_sc.judge._tables import predictions_table
 
 __all__ = [
@@ -21,11 +29,14 @@ __all__ = [
     "at_most",
     "attribute",
     "default_validation_size",
+    "fold_cells",
     "judge",
     "mean_score",
     "panel_table",
     "path_sizes",
     "predictions_table",
+    "ridge_path",
     "split_cells",
+    "task_score",
     "without_table",
 ]

@@ -12,6 +12,7 @@ from yoto_sc.judge._ridge import ridge_path
 from yoto_sc.judge._scores import Samples, mean_score
 from yoto_sc.judge._splits import at_most
 from yoto_sc.judge._tables import (
+    columns_table,
     confusion_table,
     metrics_table,
     path_rows,
@@ -56,13 +57,14 @@ class Judgement:
 
     Parameters
     ----------
-    tasks, metrics, path, history, confusion, held_out
+    tasks, metrics, columns, path, history, confusion, held_out
         Tables; see :class:`~yoto_sc.judge.Selection`.
     """
 
     n_genes: int
     tasks: pd.DataFrame
     metrics: pd.DataFrame
+    columns: pd.DataFrame
     path: pd.DataFrame
     history: pd.DataFrame
     confusion: pd.DataFrame
@@ -97,6 +99,7 @@ def judge(
         n_genes=n_genes,
         tasks=tasks_table(tasks, [array[split.train] for array in problem.labels], labels),
         metrics=metrics_table(tasks, labels, predictions),
+        columns=columns_table(tasks, labels, predictions),
         path=path_table(larger + path_rows(tasks, on_path, answers.by_size, samples, "network")),
         history=answers.history,
         confusion=confusion_table(tasks, labels, predictions),

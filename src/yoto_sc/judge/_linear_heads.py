@@ -123,29 +123,33 @@ class RidgeHead:
         weights: NDArray[np.float32],
         n_outputs: int,
     ) -> None:
-        del n_outputs  # there is one
         self._labels, self._weights = labels.astype(np.float64), weights
+        self._n_outputs = n_outputs
         self._folds = folds
 
     def fit(self, values: NDArray[np.float32]) -> HeadJudgement:
         """Fit to a panel, ``(n_obs, n_genes)``, and judge."""
-        predicted = np.full(len(self._labels), np.nan)
+        predicted = np.full(self._labels.shape, np.nan)
         for train, test in self._folds:
             if train.any() and test.any():
                 head = Ridge().fit(values[train], self._labels[train])
                 predicted[test] = head.predict(values[test])
-        judged = ~np.isnan(predicted)
-        if np.unique(self._labels[judged]).size < 2:
-            return _nothing(self._weights, 1, 0)
-        scores = weighted_r2(self._labels[judged], predicted[judged], self._weights[:, judged])
-        unit = judged.sum() * self._labels[judged].var()
-        residuals = np.where(judged, self._labels - predicted, 0.0)
+        columns = (len(values), self._n_outputs)
+        labels, predicted = self._labels.reshape(columns), predicted.reshape(columns)
+        judged = ~np.isnan(predicted).any(axis=1)
+        seen = labels[judged]
+        if not (seen != seen[:1]).any():
+            return _nothing(self._weights, self._n_outputs, 0)
+        scores = weighted_r2(seen, predicted[judged], self._weights[:, judged])
+        unit = float(judged.sum() * seen.var(axis=0).sum())
+        residuals = np.where(judged[:, None], labels - predicted, 0.0)
+        curvatures = np.repeat((2 * judged / unit)[:, None], self._n_outputs, axis=1)
         return HeadJudgement(
             scores,
             np.empty(0),
             1 - float(scores[0]),
-            (2 * residuals / unit)[:, None].astype(np.float32),
-            (2 * judged / unit)[:, None].astype(np.float32),
+            (2 * residuals / unit).astype(np.float32),
+            curvatures.astype(np.float32),
         )
 
     def refit(

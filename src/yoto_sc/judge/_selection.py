@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +34,12 @@ class Selection:
         ``n_validation``.
     metrics
         One row for each task: scores on the held-out cells, NaN where not applicable.
+    columns
+        The same scores of each ``column`` of vectors, by ``task``; empty without such tasks.
+    teacher
+        One row for each task that had cells without a label: the ``metric``, numbers of training
+        cells that were ``n_labeled`` and ``n_unlabeled``, the out-of-fold ``teacher_score`` and
+        ``panel_score``, and whether the teacher ``is_used``.
     path
         Held-out score by ``n_genes`` and ``task``, with the name of the ``metric``, its
         ``standard_error`` over bootstrap samples of the held-out cells, and the ``predictor``:
@@ -68,6 +74,8 @@ class Selection:
     held_out: pd.DataFrame
     attribution: pd.DataFrame
     without: pd.DataFrame
+    columns: pd.DataFrame = field(default_factory=pd.DataFrame)
+    teacher: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def trained_genes(self) -> list[str]:
@@ -100,10 +108,10 @@ class Selection:
     def to_dict(self) -> dict[str, Any]:
         """Plain types for JSON; `from_dict` is its inverse."""
         record: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for entry in fields(self):
+            value = getattr(self, entry.name)
             value = value.table if isinstance(value, Panel) else value
-            record[field.name] = (
+            record[entry.name] = (
                 _frame_to_dict(value) if isinstance(value, pd.DataFrame) else value
             )
         return record
@@ -112,10 +120,11 @@ class Selection:
     def from_dict(cls, record: Mapping[str, Any]) -> Selection:
         """Rebuild a record from `to_dict`."""
         values: dict[str, Any] = {
-            field.name: _frame_from_dict(record[field.name])
-            if isinstance(record[field.name], dict)
-            else record[field.name]
-            for field in fields(cls)
+            entry.name: _frame_from_dict(record[entry.name])
+            if isinstance(record[entry.name], dict)
+            else record[entry.name]
+            for entry in fields(cls)
+            if entry.name in record  # earlier versions had fewer
         }
         return cls(**{**values, "panel": Panel(values["panel"])})
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from yoto_sc.data import KINDS
 from yoto_sc.judge._scores import task_score
+from yoto_sc.metrics import REGRESSION_SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +58,7 @@ def metrics_table(
         {"n_cells": int(task.observed(observed).sum()), **task.scores(observed, prediction)}
         for task, observed, prediction in zip(tasks, labels, predictions, strict=True)
     ]
-    names = [name for kind in KINDS.values() for name in kind.score_names]
+    names = dict.fromkeys(name for kind in KINDS.values() for name in kind.score_names)
     return pd.DataFrame(rows, index=_task_index(tasks), columns=["n_cells", *names])
 
 
@@ -92,14 +93,27 @@ def confusion_table(
     )
 
 
+def columns_table(
+    tasks: Sequence[Task], labels: Predictions, predictions: Predictions
+) -> pd.DataFrame:
+    """Return the scores of each column of vectors, on the held-out cells."""
+    rows = [
+        {"task": task.name, **row}
+        for task, observed, prediction in zip(tasks, labels, predictions, strict=True)
+        for row in task.column_scores(observed, prediction)
+    ]
+    columns = ["task", "column", *REGRESSION_SCORES]
+    return pd.DataFrame(rows, columns=columns).astype({"task": object, "column": object})
+
+
 def predictions_table(
     tasks: Sequence[Task], predictions: Sequence[NDArray[Any]], names: pd.Index
 ) -> pd.DataFrame:
-    """Return predictions as labels and values, one column for each task."""
-    return pd.DataFrame(
-        {task.name: task.decode(p) for task, p in zip(tasks, predictions, strict=True)},
-        index=names,
-    )
+    """Return predictions as labels and values, one column for each task or column of a vector."""
+    columns: dict[str, Any] = {}
+    for task, prediction in zip(tasks, predictions, strict=True):
+        columns |= task.decoded(prediction)
+    return pd.DataFrame(columns, index=names)
 
 
 def _task_index(tasks: Sequence[Task]) -> pd.Index:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yoto_sc.metrics._calibration import expected_calibration_error
+from yoto_sc.metrics._calibration import expected_calibration_error, fit_temperature
 from yoto_sc.metrics._cross_validation import cross_validated_scores, make_folds
 from yoto_sc.metrics._neighbors import nearest_neighbors, neighbor_overlap
 from yoto_sc.metrics._prediction import (
@@ -30,6 +30,7 @@ __all__ = [
     "confusion_counts",
     "cross_validated_scores",
     "expected_calibration_error",
+    "fit_temperature",
     "gene_correlation",
     "jaccard_index",
     "kuncheva_index",

@@ -1,13 +1,20 @@
-"""How far confidence is from the truth."""
+"""How far confidence is from the truth, and what makes it true."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
+
+_PRIOR_SD = 0.5
+"""Standard deviation of the logarithm of the temperature, before any cell is seen."""
+_LARGEST_LOG = 2.0
+_TINY = 1e-12
 
 
 def expected_calibration_error(
@@ -55,3 +62,21 @@ def expected_calibration_error(
     # The bin sizes cancel: n_b * |mean - mean| is the absolute sum of the differences.
     gaps = np.bincount(np.searchsorted(inner_edges, p), weights=right - p, minlength=n_bins)
     return float(np.abs(gaps).sum() / len(p))
+
+
+def fit_temperature(proba: NDArray[Any], labels: NDArray[Any]) -> float:
+    r"""Return the temperature that makes `labels` most likely.
+
+    Minimises the log loss of :math:`p^{1/T}`, rescaled to sum to 1, summed over the cells, plus
+    :math:`\log(T)^2 / 2 \sigma^2`: few cells move it little away from 1.
+    """
+    logits = np.log(np.maximum(proba.astype(np.float64), _TINY))
+    rows = np.arange(len(labels))
+
+    def cost(log_temperature: float) -> float:
+        log_proba = log_softmax(logits / np.exp(log_temperature), axis=1)
+        penalty = 0.5 * (log_temperature / _PRIOR_SD) ** 2
+        return float(penalty - log_proba[rows, labels].sum())
+
+    best = minimize_scalar(cost, bounds=(-_LARGEST_LOG, _LARGEST_LOG), method="bounded")
+    return float(np.exp(best.x))

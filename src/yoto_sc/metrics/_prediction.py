@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yoto_sc.metrics._calibration import expected_calibration_error
-from yoto_sc.metrics._resampling import explained, f1_by_class, mean_of_defined
+from yoto_sc.metrics._resampling import (
+    as_columns,
+    explained,
+    f1_by_class,
+    mean_of_defined,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -96,47 +101,57 @@ def classification_scores(
 
 
 def regression_scores(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, float]:
-    """Score the predictions of one continuous task.
+    """Score the predictions of one continuous task, or of one of vectors.
 
     Parameters
     ----------
     y_true
-        Observed values, shape (n_obs,); ``NaN`` is missing and ignored.
+        Observed values, shape (n_obs,) or (n_obs, n_columns); ``NaN`` is missing and ignored, in
+        any column with its whole row.
     y_pred
-        Predicted values, shape (n_obs,), in the unit of `y_true`.
+        Predicted values, of the same shape, in the unit of `y_true`.
 
     Returns
     -------
     dict
-        ``r2``, at most 1; ``rmse``, in the unit of `y_true`; and ``pearson_r``, in [-1, 1]. All
-        ``NaN`` if no value is observed; ``r2`` also if the observed values are all equal, and
-        ``pearson_r`` if these or the predicted ones are.
+        ``r2``, at most 1, of vectors over all columns together, by their variance; ``rmse``, in
+        the unit of `y_true`, over all entries; and ``pearson_r``, in [-1, 1], of vectors the mean
+        over the columns where it is defined. All ``NaN`` if no value is observed; ``r2`` also if
+        the observed values are all equal, and ``pearson_r`` if these or the predicted ones are.
     """
     values = {"y_true": np.asarray(y_true, float), "y_pred": np.asarray(y_pred, float)}
     for name, array in values.items():
-        if array.ndim != 1:
-            raise ValueError(f"{name} has shape {array.shape}, but must be (n_obs,).")
+        if array.ndim not in (1, 2) or array.ndim != values["y_true"].ndim:
+            raise ValueError(
+                f"{name} has shape {array.shape}, but both must be (n_obs,) or (n_obs, n_columns)."
+            )
     _check_length("y_pred", len(values["y_pred"]), len(values["y_true"]))
-    observed = ~np.isnan(values["y_true"])
+    columns = {name: as_columns(array) for name, array in values.items()}
+    observed = ~np.isnan(columns["y_true"]).any(axis=1)
     n_observed = int(observed.sum())
     if not n_observed:
         return dict.fromkeys(REGRESSION_SCORES, float("nan"))
-    for name, array in values.items():
-        n_bad = n_observed - int(np.isfinite(array[observed]).sum())
+    for name, array in columns.items():
+        n_bad = n_observed - int(np.isfinite(array[observed]).all(axis=1).sum())
         if n_bad:
             raise ValueError(f"{name} is not finite in {n_bad} of {n_observed} observed cells.")
 
-    true, pred = (array[observed] for array in values.values())
+    true, pred = (array[observed] for array in columns.values())
     squared_error = float(np.square(true - pred).sum())
     # Equality is tested on the values: rounding may leave a variance above 0.
-    true_varies, pred_varies = np.ptp(true) > 0, np.ptp(pred) > 0
-    a, b = true - true.mean(), pred - pred.mean()
-    r2 = r = float("nan")
-    if true_varies:
-        r2 = float(explained(squared_error, a @ a))
-    if true_varies and pred_varies:
-        r = float(np.clip(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), -1, 1))
-    return {"r2": r2, "rmse": float(np.sqrt(squared_error / n_observed)), "pearson_r": r}
+    true_varies, both_vary = np.ptp(true, axis=0) > 0, np.ptp(pred, axis=0) > 0
+    both_vary &= true_varies
+    a, b = true - true.mean(axis=0), pred - pred.mean(axis=0)
+    r2 = float("nan")
+    if true_varies.any():
+        r2 = float(explained(squared_error, np.square(a).sum()))
+    a, b = a[:, both_vary], b[:, both_vary]
+    r = (a * b).sum(axis=0) / (np.linalg.norm(a, axis=0) * np.linalg.norm(b, axis=0))
+    return {
+        "r2": r2,
+        "rmse": float(np.sqrt(squared_error / true.size)),
+        "pearson_r": float(mean_of_defined(np.clip(r, -1, 1))),
+    }
 
 
 def confusion_counts(y_true: ArrayLike, y_pred: ArrayLike, n_classes: int) -> NDArray[np.int64]:

@@ -89,12 +89,12 @@ def mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def weighted_r2(
     true: NDArray[Any], predicted: NDArray[Any], weights: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Return R² under several weightings of the cells.
+    """Return R² under several weightings of the cells, over all columns by their variance.
 
     Parameters
     ----------
     true, predicted
-        Values of shape ``(n_obs,)``, none missing.
+        Values of shape ``(n_obs,)`` or ``(n_obs, n_columns)``, none missing.
     weights
         Shape ``(n_weightings, n_obs)``.
 
@@ -102,12 +102,18 @@ def weighted_r2(
     -------
     Shape ``(n_weightings,)``; NaN where the true values do not vary.
     """
-    true, predicted = true.astype(np.float64), predicted.astype(np.float64)
+    true, predicted = (as_columns(a.astype(np.float64)) for a in (true, predicted))
     total = np.maximum(weights.sum(axis=1, dtype=np.float64), 1)
-    centred = true - true.mean() if len(true) else true
-    spread = weights @ centred**2 - (weights @ centred) ** 2 / total
-    error = weights @ (true - predicted) ** 2
+    centred = true - true.mean(axis=0) if len(true) else true
+    means = weights @ centred
+    spread = weights @ (centred**2).sum(axis=1) - (means**2).sum(axis=1) / total
+    error = weights @ ((true - predicted) ** 2).sum(axis=1)
     return explained(error, np.where(spread > 1e-12 * total, spread, np.nan))
+
+
+def as_columns(values: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers as vectors of one column, and vectors as they are."""
+    return values[:, None] if values.ndim == 1 else values
 
 
 def explained(squared_error: Any, spread: Any) -> NDArray[np.float64]:

@@ -52,11 +52,11 @@ class TaskField(BaseAnnDataField):
     @property
     def attr_name(self) -> str:
         """AnnData attribute that holds the encoded labels."""
-        return "obs"
+        return self._kind.place
 
     @property
     def attr_key(self) -> str:
-        """Column of ``adata.obs`` that holds the encoded labels."""
+        """Entry of the attribute that holds the encoded labels."""
         return f"_scvi_{self._registry_key}"
 
     @property
@@ -65,7 +65,7 @@ class TaskField(BaseAnnDataField):
         return False
 
     def validate_field(self, adata: AnnData) -> None:
-        """Accept any column: it is checked where it is read."""
+        """Accept anything: it is checked where it is read."""
 
     def register_field(self, adata: AnnData) -> dict[str, Any]:
         """Read the task off its labels and encode them."""
@@ -74,7 +74,7 @@ class TaskField(BaseAnnDataField):
         else:
             task = self._kind.from_adata(adata, self._name, self._unlabeled)
             encoded = task.encode(task.column(adata, self._name))
-        adata.obs[self.attr_key] = encoded
+        getattr(adata, self.attr_name)[self.attr_key] = encoded
         return {_TASK: task.to_dict()}
 
     def transfer_field(
@@ -83,14 +83,15 @@ class TaskField(BaseAnnDataField):
         """Encode the labels of other data with the categories that were registered."""
         task = task_from_dict(state_registry[_TASK])
         try:
-            column = task.column(adata_target, self._name)
+            labels = task.column(adata_target, self._name)
         except KeyError:
-            column = pd.Series(np.nan, index=adata_target.obs_names, dtype=object)
-        encoded = task.encode(column)
-        unseen = pd.unique(column[column.notna().to_numpy() & ~task.observed(encoded)])
-        if len(unseen):
-            logger.info("Task %r: unseen categories count as missing: %s", task.name, unseen)
-        adata_target.obs[self.attr_key] = encoded
+            labels = pd.Series(np.nan, index=adata_target.obs_names, dtype=object)
+        encoded = task.encode(labels)
+        if task.categories:
+            unseen = pd.unique(labels[labels.notna().to_numpy() & ~task.observed(encoded)])
+            if len(unseen):
+                logger.info("Task %r: unseen categories count as missing: %s", task.name, unseen)
+        getattr(adata_target, self.attr_name)[self.attr_key] = encoded
         return dict(state_registry)
 
     def get_summary_stats(self, state_registry: Mapping[str, Any]) -> dict[str, int]:

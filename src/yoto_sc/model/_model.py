@@ -20,7 +20,15 @@ from yoto_sc._checks import (
 )
 from yoto_sc._problem import Problem
 from yoto_sc._threads import one_thread
-from yoto_sc.data import KINDS, check_task_keys, keys_by_kind, layer_of
+from yoto_sc.data import (
+    KINDS,
+    Transcriptome,
+    check_task_keys,
+    keys_by_kind,
+    layer_of,
+    n_components,
+    named_tasks,
+)
 from yoto_sc.judge import default_validation_size, split_cells
 from yoto_sc.model._fields import TaskField, registered_tasks
 from yoto_sc.model._predicting import PredictionMixin
@@ -181,6 +189,8 @@ class YOTO(PredictionMixin, SavingMixin):
         layer: str | None = None,
         categorical_keys: Sequence[str] = (),
         continuous_keys: Sequence[str] = (),
+        obsm_keys: Sequence[str] = (),
+        transcriptome: bool | int = False,
         split_key: str | None = None,
         unlabeled: Sequence[object] = (),
         **kwargs: Any,
@@ -195,6 +205,10 @@ class YOTO(PredictionMixin, SavingMixin):
             Layer that holds expression, counts or log-normalised; `None`: ``X``.
         categorical_keys, continuous_keys
             Columns of ``adata.obs`` to predict; missing values are allowed.
+        obsm_keys
+            Entries of ``adata.obsm`` to predict; rows that hold a missing value are missing.
+        transcriptome
+            Predict the leading principal components of all genes: `True`, or their number.
         split_key
             Column of ``adata.obs`` whose groups are held out whole.
         unlabeled
@@ -203,16 +217,24 @@ class YOTO(PredictionMixin, SavingMixin):
             Passed to scvi-tools' ``register_fields``.
         """
         setup_method_args = cls._get_setup_method_args(**locals())
-        keys = keys_by_kind(categorical_keys=categorical_keys, continuous_keys=continuous_keys)
+        keys = keys_by_kind(
+            categorical_keys=categorical_keys,
+            continuous_keys=continuous_keys,
+            obsm_keys=obsm_keys,
+        )
         if "source_registry" not in kwargs:  # new data need not have the labels
-            check_task_keys(adata, keys)
+            check_task_keys(adata, keys, transcriptome)
             check_split_key(adata.obs, split_key)
         unlabeled = as_list(unlabeled, "unlabeled")
-        names = [(kind, name) for kind, named in keys.items() for name in named]
         tasks = [
-            TaskField(task_key(position), name, kind, unlabeled)
-            for position, (kind, name) in enumerate(names)
+            TaskField(task_key(position), task.name, task.kind, unlabeled)
+            for position, task in enumerate(named_tasks(keys, transcriptome))
         ]
+        if transcriptome:
+            components = Transcriptome.of(n_components(transcriptome, adata.n_obs, adata.n_vars))
+            known = components, components.encode(adata.obs_names)
+            key = task_key(len(tasks) - 1)
+            tasks[-1] = TaskField(key, components.name, components.kind, known=known)
         cls._register(adata, layer, tasks, setup_method_args, **kwargs)
 
     @classmethod
@@ -249,7 +271,8 @@ class YOTO(PredictionMixin, SavingMixin):
             layer=layer_of(problem.expression.source),
             split_key=problem.split_key,
             unlabeled=list(problem.unlabeled),
-            **{f"{kind}_keys": problem.keys.get(kind, []) for kind in KINDS},
+            transcriptome=problem.n_components,
+            **{KINDS[kind].argument: named for kind, named in problem.keys.items()},
         )
         cls._register(adata, None, tasks, setup).problem = problem
         model = cls(adata, **vars(problem.requirements), **init)
@@ -386,7 +409,12 @@ def _problem_of(adata: AnnData, setup: Mapping[str, Any], requirements: Requirem
     """Read the problem that `adata` was set up for."""
     return Problem.from_adata(
         adata,
-        {kind: as_list(setup[f"{kind}_keys"], f"{kind}_keys") for kind in KINDS},
+        {
+            name: as_list(setup.get(kind.argument), kind.argument)
+            for name, kind in KINDS.items()
+            if not kind.is_derived
+        },
+        transcriptome=setup.get("transcriptome", False),
         layer=setup["layer"],
         split_key=setup["split_key"],
         unlabeled=setup["unlabeled"],

@@ -1,7 +1,7 @@
 """Networks in plain torch: selector, shared encoder, heads, and the schedules of training."""
 
 from yoto_sc.nn._encoder import Encoder
-from yoto_sc.nn._heads import HEADS, CrossEntropyHead, Head, SquaredErrorHead
+from yoto_sc.nn._heads import HEADS, CrossEntropyHead, Head, SquaredErrorHead, VectorHead
 from yoto_sc.nn._narrow import narrow
 from yoto_sc.nn._relaxations import (
     Relaxation,
@@ -23,6 +23,7 @@ __all__ = [
     "Relaxation",
     "Selector",
     "SquaredErrorHead",
+    "VectorHead",
     "hard_top_k",
     "narrow",
     "plackett_luce_top_k",

@@ -70,7 +70,7 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def calibrate(self, labels: torch.Tensor) -> None:
-        """Learn from the training labels, shape ``(n_obs,)``, what a constant guess costs."""
+        """Learn from the training labels, ``(n_obs, …)``, what a constant guess costs."""
 
     @abstractmethod
     def loss(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -81,16 +81,17 @@ class Head(nn.Module, ABC):
         outputs
             Shape ``(n_members, n_obs, n_outputs)``.
         labels
-            Shape ``(n_members, n_obs)``; missing ones are allowed.
+            Shape ``(n_members, n_obs)``, or with a last axis of columns or of the probabilities of
+            classes; missing ones are allowed.
 
         Returns
         -------
         Shape ``(n_members,)``.
         """
 
+    @abstractmethod
     def is_known(self, labels: torch.Tensor) -> torch.Tensor:
         """Tell which labels the head can be calibrated to, shape ``(n_obs,)``."""
-        return ~labels.isnan()
 
     @abstractmethod
     def predict(self, outputs: torch.Tensor) -> torch.Tensor:
@@ -145,14 +146,25 @@ class CrossEntropyHead(Head):
 
     def calibrate(self, labels: torch.Tensor) -> None:
         """Set class weights, and the entropy of the weighted labels as the unit of the loss."""
-        counts = torch.bincount(labels[labels >= 0], minlength=len(self.class_weights)).float()
+        if labels.dim() == 1:
+            n_classes = len(self.class_weights)
+            counts = torch.bincount(labels[labels >= 0], minlength=n_classes).float()
+        else:
+            counts = labels.double().sum(0).float()
         weights = torch.where(counts > 0, counts.clamp(min=1) ** -self.class_weight_power, 0.0)
         share = counts * weights / (counts * weights).sum()
         self.class_weights.copy_(weights * counts.sum() / (counts * weights).sum())
         self.guess_loss.copy_(torch.special.entr(share).sum().clamp(min=1e-3))
 
     def loss(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Weighted mean cross-entropy over the observed labels; codes of -1 are missing."""
+        """Weighted mean cross-entropy over the observed labels.
+
+        Of codes, -1 is missing; of probabilities, a row of zeros is.
+        """
+        if labels.dim() == outputs.dim():
+            weighted = labels * self.class_weights
+            total = -(weighted * F.log_softmax(outputs, dim=-1)).sum((1, 2))
+            return total / weighted.sum((1, 2)).clamp(min=1e-6) / self.guess_loss
         observed = labels.clamp(min=0)
         weights = self.class_weights[observed] * (labels >= 0)
         losses = F.cross_entropy(outputs.flatten(0, 1), observed.flatten(), reduction="none")
@@ -173,13 +185,13 @@ class CrossEntropyHead(Head):
         return torch.softmax(logits / self.temperature[n_genes - 1], dim=-1)
 
 
-class SquaredErrorHead(Head):
-    """Regression: squared error on the standardised target, mean over members.
+class VectorHead(Head):
+    """Regression of vectors: squared error over the columns by their variance, mean over members.
 
     Parameters
     ----------
     n_genes, n_hidden, n_members, n_outputs
-        As in :class:`Head`; there is one output.
+        As in :class:`Head`; each column of the vector is an output.
     class_weight_power
         Of no use here.
     generator
@@ -194,6 +206,57 @@ class SquaredErrorHead(Head):
         n_genes: int,
         n_hidden: int,
         n_members: int,
+        n_outputs: int,
+        *,
+        class_weight_power: float = 0.5,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        del class_weight_power
+        super().__init__(n_genes, n_hidden, n_members, n_outputs, generator=generator)
+        self.register_buffer("center", torch.zeros(n_outputs))
+        self.register_buffer("spread", torch.tensor(1.0))
+
+    def calibrate(self, labels: torch.Tensor) -> None:
+        """Set the centre, and one spread for all columns, from the observed values."""
+        observed = labels[~labels.isnan().any(1)].double()
+        spread = observed.var(dim=0, correction=0).mean().sqrt()
+        self.center.copy_(observed.mean(0).view_as(self.center))
+        self.spread.copy_(spread if spread > 0 else torch.ones_like(spread))
+
+    def loss(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Mean squared error over the observed vectors, in units of their variance."""
+        observed = ~labels.isnan().any(-1, keepdim=True)
+        target = torch.where(observed, (labels - self.center) / self.spread, 0.0)
+        errors = ((outputs - target).square() * observed).mean(-1)
+        return errors.sum(1) / observed.sum((1, 2)).clamp(min=1)
+
+    def is_known(self, labels: torch.Tensor) -> torch.Tensor:
+        """Tell which labels the head can be calibrated to, shape ``(n_obs,)``."""
+        return ~labels.isnan().any(-1)
+
+    def predict(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Return vectors in the units of the target, of shape ``(n_obs, n_outputs)``."""
+        return outputs.mean(0) * self.spread + self.center
+
+
+class SquaredErrorHead(VectorHead):
+    """Regression of one number: a vector of one column, whose labels have no axis of columns.
+
+    Parameters
+    ----------
+    n_genes, n_hidden, n_members, n_outputs
+        As in :class:`Head`; there is one output.
+    class_weight_power
+        Of no use here.
+    generator
+        As in :class:`Head`.
+    """
+
+    def __init__(
+        self,
+        n_genes: int,
+        n_hidden: int,
+        n_members: int,
         n_outputs: int = 1,
         *,
         class_weight_power: float = 0.5,
@@ -201,30 +264,28 @@ class SquaredErrorHead(Head):
     ) -> None:
         del class_weight_power
         super().__init__(n_genes, n_hidden, n_members, n_outputs, generator=generator)
-        self.register_buffer("center", torch.tensor(0.0))
-        self.register_buffer("spread", torch.tensor(1.0))
+        self.center = torch.tensor(0.0)
 
     def calibrate(self, labels: torch.Tensor) -> None:
         """Set centre and spread of the target from its observed values."""
-        observed = labels[~labels.isnan()].double()
-        spread = observed.std(correction=0)
-        self.center.copy_(observed.mean())
-        self.spread.copy_(spread if spread > 0 else torch.ones_like(spread))
+        super().calibrate(labels[:, None])
 
     def loss(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Mean squared error over the observed values, in units of their variance."""
-        observed = ~labels.isnan()
-        target = torch.where(observed, (labels - self.center) / self.spread, 0.0)
-        errors = (outputs.squeeze(-1) - target).square() * observed
-        return errors.sum(1) / observed.sum(1).clamp(min=1)
+        return super().loss(outputs, labels[..., None])
+
+    def is_known(self, labels: torch.Tensor) -> torch.Tensor:
+        """Tell which labels the head can be calibrated to, shape ``(n_obs,)``."""
+        return ~labels.isnan()
 
     def predict(self, outputs: torch.Tensor) -> torch.Tensor:
         """Return values in the units of the target, of shape ``(n_obs,)``."""
-        return outputs.squeeze(-1).mean(0) * self.spread + self.center
+        return super().predict(outputs).squeeze(-1)
 
 
-HEADS: dict[str, type[CrossEntropyHead | SquaredErrorHead]] = {
+HEADS: dict[str, type[CrossEntropyHead | SquaredErrorHead | VectorHead]] = {
     "cross_entropy": CrossEntropyHead,
     "squared_error": SquaredErrorHead,
+    "vector": VectorHead,
 }
 """By the name that a kind of task gives."""

@@ -3,13 +3,14 @@
 from yoto_sc.select._attribution import confusion_without
 from yoto_sc.select._screening import Screening, survey
 from yoto_sc.select._stepwise import stepwise_order
-from yoto_sc.select._targets import Classes, Numbers, Target
+from yoto_sc.select._targets import Classes, Numbers, Target, Vectors
 
 __all__ = [
     "Classes",
     "Numbers",
     "Screening",
     "Target",
+    "Vectors",
     "confusion_without",
     "stepwise_order",
     "survey",

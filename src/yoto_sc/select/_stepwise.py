@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yoto_sc.select._targets import RIDGE, mean_lambda
+from yoto_sc.select._moments import RIDGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yoto_sc.select._targets import Target
-
-_TINY = 1e-9
-"""Variances are at least this."""
 
 
 def stepwise_order(
@@ -46,8 +43,9 @@ def stepwise_order(
     analysis (Jennrich 1977), goes on rewarding the distance of pairs that are far apart; the mean
     over pairs turns to those that are still confused. A continuous target counts as one pair: the
     points one standard deviation below and above its mean, whose lambda is
-    :math:`1 - R^2` of the regression of the target on S. The root keeps a task with few pairs that
-    are hard to tell, whose mean lambda is soon small, from being drowned by the others.
+    :math:`1 - R^2` of the regression of the target on S. A target of several columns counts
+    likewise, by :math:`1 - R^2` over all columns by their variance. The root keeps a task with few
+    pairs that are hard to tell, whose mean lambda is soon small, from being drowned by the others.
 
     Parameters
     ----------
@@ -73,64 +71,22 @@ def stepwise_order(
     n_vars = values.shape[1]
     n_steps = min(n_steps, n_vars)
     tasks = [
-        _Pairs(*target.moments(values, ridge, class_weight_power), n_steps) for target in targets
+        target.moments(values, ridge, class_weight_power).stepper(n_steps) for target in targets
     ]
     left = np.ones(n_vars, dtype=bool)
     first = np.zeros(n_vars, dtype=bool) if required is None else required.copy()
     order = np.empty(n_steps, dtype=np.intp)
-    confusion = np.ones((len(tasks), 1))  # without a gene, every lambda is 1
+    before = np.ones((len(tasks), 1))  # without a gene, all is left open
     for step in range(n_steps):
-        left_over = np.array([task.confusion() for task in tasks])
-        gain = (np.sqrt(confusion) - np.sqrt(left_over)).sum(axis=0)
+        left_over = np.array([task.left() for task in tasks])
+        gain = (np.sqrt(before) - np.sqrt(left_over)).sum(axis=0)
         if weights is not None:
             gain = gain * weights
         eligible = left & first if (left & first).any() else left
         j = int(np.where(eligible, gain, -np.inf).argmax())
-        confusion = left_over[:, [j]]
+        before = left_over[:, [j]]
         order[step] = j
         left[j] = False
         for task in tasks:
             task.add(j)
     return order
-
-
-class _Pairs:
-    """Distances of classes, by a Cholesky factorisation of W on the way.
-
-    Parameters
-    ----------
-    means
-        Of the classes, shape ``(n_classes, n_vars)``.
-    within
-        Covariance W within the classes, shape ``(n_vars, n_vars)``.
-    n_steps
-        Number of genes that will be added.
-    """
-
-    def __init__(
-        self, means: NDArray[np.float64], within: NDArray[np.float64], n_steps: int
-    ) -> None:
-        self._means = means
-        self._within = within
-        self._variances = np.diagonal(within).copy()
-        self._factor = np.empty((len(within), n_steps))
-        self._n_added = 0
-        self._distances = np.zeros((len(means), len(means)))
-
-    def confusion(self) -> NDArray[np.float64]:
-        """Return the mean lambda of the pairs with each gene added, shape ``(n_vars,)``."""
-        scale = np.sqrt(np.maximum(self._variances, _TINY))
-        return mean_lambda(self._means / scale, self._distances)
-
-    def add(self, j: int) -> None:
-        """Condition on the j-th gene."""
-        known = self._factor[:, : self._n_added]
-        column = self._within[:, j] - known @ known[j]
-        scale = np.sqrt(max(column[j], _TINY))
-        column /= scale
-        scores = self._means[:, j] / scale
-        self._distances += (scores[:, None] - scores) ** 2
-        self._means = self._means - np.outer(scores, column)
-        self._factor[:, self._n_added] = column
-        self._n_added += 1
-        self._variances -= column**2

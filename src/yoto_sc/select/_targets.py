@@ -1,35 +1,24 @@
-"""What closed forms are to tell apart: the classes of one task, or its numbers."""
+"""What closed forms are to tell: the classes of one task, its numbers, or its vectors."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 
+from yoto_sc.select._moments import RIDGE, DirectionMoments, PairMoments, mean_lambda
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-RIDGE = 0.1
-"""Added to unit variances within classes: near copies and rare genes bring little."""
+    from yoto_sc.select._moments import Moments
+
 _EPS = 1e-9
-
-
-class ClassMoments(NamedTuple):
-    """What the labels of one task make of some genes of unit variance.
-
-    Parameters
-    ----------
-    means
-        The points to tell apart, shape ``(n_points, n_vars)``.
-    within
-        The covariance around them, shape ``(n_vars, n_vars)``.
-    """
-
-    means: NDArray[np.float64]
-    within: NDArray[np.float64]
+_N_DIRECTIONS = 50
+"""A vector of more columns is screened for by so many principal components."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +44,7 @@ class Target(ABC):
     Parameters
     ----------
     labels
-        Encoded labels of shape ``(n_obs,)``.
+        Encoded labels, ``(n_obs,)`` or ``(n_obs, n_columns)``.
     """
 
     labels: NDArray[Any]
@@ -77,10 +66,11 @@ class Target(ABC):
     def told(self, sums: Sums) -> NDArray[np.float64]:
         """Return by how much each gene alone lowers the criterion of the start, ``(n_vars,)``."""
 
+    @abstractmethod
     def moments(
         self, values: NDArray[np.float32], ridge: float = RIDGE, class_weight_power: float = 0.5
-    ) -> ClassMoments:
-        """Return the points to tell apart and the covariance around them, for unit variances.
+    ) -> Moments:
+        """Return what the labels make of some genes, brought to unit variance.
 
         Parameters
         ----------
@@ -90,26 +80,7 @@ class Target(ABC):
             Added to the variances.
         class_weight_power
             A cell of a class of n cells weighs ``n ** -class_weight_power``.
-
-        Returns
-        -------
-        Means of shape ``(n_points, n_vars)``, and the covariance, ``(n_vars, n_vars)``.
         """
-        explained, weights = self._explained(class_weight_power)
-        between, within, lengths = _decompose(values[self.seen], explained, weights, ridge)
-        return ClassMoments(self._points(between, lengths), within)
-
-    @abstractmethod
-    def _explained(
-        self, class_weight_power: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return what the labels explain, ``(n_seen, n_columns)``, and the cells' weights."""
-
-    @abstractmethod
-    def _points(
-        self, between: NDArray[np.float64], lengths: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Return the points to tell apart, from the projections on what the labels explain."""
 
     def shuffled(self, rng: np.random.Generator) -> Self:
         """Deal the observed labels to the same cells at random."""
@@ -124,16 +95,19 @@ class Classes(Target):
     Parameters
     ----------
     labels
-        Integer codes of shape ``(n_obs,)``, -1 for missing.
+        Integer codes of shape ``(n_obs,)``, -1 for missing; or the probabilities of the classes,
+        ``(n_obs, n_classes)``, rows of zeros for missing.
     """
 
     @property
     def seen(self) -> NDArray[np.bool_]:
         """Which cells have a label, shape ``(n_obs,)``."""
-        return np.asarray(self.labels >= 0)
+        return np.asarray(self.labels >= 0 if self.labels.ndim == 1 else self.labels.any(axis=1))
 
     def design(self) -> sp.csr_matrix:
-        """Return one column of zeros and ones for each class that occurs."""
+        """Return one column for each class that occurs: how much of each cell is of the class."""
+        if self.labels.ndim == 2:
+            return sp.csr_matrix(self.labels[:, self.labels.any(axis=0)], dtype=np.float64)
         seen = self.seen
         classes, codes = np.unique(self.labels[seen], return_inverse=True)
         entries = (np.ones(len(codes)), (np.flatnonzero(seen), codes))
@@ -165,21 +139,36 @@ class Classes(Target):
             return np.zeros(means.shape[1])
         return 1 - mean_lambda(means / np.sqrt(within))
 
-    def _explained(
-        self, class_weight_power: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        labels = self.labels[self.seen]
-        classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-        weights = (counts.astype(np.float64) ** -class_weight_power)[codes]
+    def moments(
+        self, values: NDArray[np.float32], ridge: float = RIDGE, class_weight_power: float = 0.5
+    ) -> PairMoments:
+        """Return the means of the classes, in the order of their codes, and what is within."""
+        if self.labels.ndim == 1:
+            labels = self.labels[self.seen]
+            classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+            weights = (counts.astype(np.float64) ** -class_weight_power)[codes]
+            shares = (codes[:, None] == np.arange(len(classes))).astype(np.float64)
+        else:
+            shares = self.labels[self.seen][:, self.labels.any(axis=0)].astype(np.float64)
+            shares *= shares.sum(axis=0) ** -class_weight_power
+            weights = shares.sum(axis=1)
+            shares /= weights[:, None]
         weights /= weights.sum()
-        return (codes[:, None] == np.arange(len(classes))).astype(np.float64), weights
-
-    def _points(
-        self, between: NDArray[np.float64], lengths: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        return between / lengths[:, None]  # the means of the classes, in the order of their codes
+        x, within, scale = _covariance(values[self.seen], weights)
+        # Each class as a vector over the cells whose product with them is the sum of its cells; in
+        # units of the root of its weight, what it explains is the square of this.
+        roots = np.sqrt(weights)[:, None]
+        lengths = np.sqrt(weights @ shares)
+        lengths = np.maximum(lengths, np.finfo(np.float64).tiny)
+        between = ((shares * roots / lengths).astype(np.float32).T @ x).astype(np.float64) / scale
+        within -= between.T @ between
+        within[np.diag_indices_from(within)] += ridge
+        return PairMoments(between / lengths[:, None], within)
 
     def _n_class(self) -> NDArray[np.float64]:
+        if self.labels.ndim == 2:
+            sums: NDArray[np.float64] = self.labels.sum(axis=0, dtype=np.float64)
+            return sums[sums > 0][:, None]
         counts = np.unique(self.labels[self.seen], return_counts=True)[1]
         return counts.astype(np.float64)[:, None]
 
@@ -217,16 +206,18 @@ class Numbers(Target):
         correlation: NDArray[np.float64] = (sums.by_column[1] / n) ** 2 / (variance + _EPS)
         return correlation
 
-    def _explained(
-        self, class_weight_power: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        target = self._standardized()[:, None]
-        return target, np.full(len(target), 1 / len(target))
-
-    def _points(
-        self, between: NDArray[np.float64], lengths: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        return np.vstack([-between, between])  # on the regression line
+    def moments(
+        self, values: NDArray[np.float32], ridge: float = RIDGE, class_weight_power: float = 0.5
+    ) -> PairMoments:
+        """Return the two points on the regression line, and what is around it."""
+        del class_weight_power
+        target = self._standardized()
+        x, within, scale = _covariance(values[self.seen], np.full(len(target), 1 / len(target)))
+        length = max(float(np.linalg.norm(target)), np.finfo(np.float64).tiny)
+        between = ((target[None] / length).astype(np.float32) @ x).astype(np.float64) / scale
+        within -= between.T @ between
+        within[np.diag_indices_from(within)] += ridge
+        return PairMoments(np.vstack([-between, between]), within)
 
     def _standardized(self) -> NDArray[np.float64]:
         target = self.labels[self.seen].astype(np.float64)
@@ -235,57 +226,99 @@ class Numbers(Target):
         return target / spread if spread > 0 else target
 
 
-def mean_lambda(
-    means: NDArray[np.float64], distances: NDArray[np.float64] | None = None
-) -> NDArray[np.float64]:
-    """Return the mean of Wilks' lambda over the pairs of classes, for each gene ``(n_vars,)``.
+class Vectors(Target):
+    """Vectors, the variance of which is to be explained, over all columns together.
 
     Parameters
     ----------
-    means
-        Of the classes, in units of each gene's standard deviation within them, shape
-        ``(n_classes, n_vars)``.
-    distances
-        Squared distances of the classes by other genes, ``(n_classes, n_classes)``; `None`: there
-        are no other genes.
+    labels
+        Floats of shape ``(n_obs, n_columns)``, NaN for missing in the whole row.
     """
-    total = np.zeros(means.shape[1])
-    for a in range(1, len(means)):  # one class at a time: all pairs may be too many to hold
-        squares = (means[:a] - means[a]) ** 2
-        if distances is not None:
-            squares += distances[a, :a, None]
-        total += (1 / (1 + squares / 4)).sum(axis=0)
-    n_pairs = len(means) * (len(means) - 1) / 2
-    return total / max(n_pairs, 1)
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """Which cells have a label, shape ``(n_obs,)``."""
+        return np.asarray(~np.isnan(self.labels).any(axis=1))
+
+    def design(self) -> sp.csr_matrix:
+        """Return a column of ones for cells with a label, and one for each direction."""
+        directions, _ = self._directions()
+        design = np.zeros((len(self.labels), 1 + directions.shape[1]))
+        design[self.seen] = np.column_stack([np.ones(len(directions)), directions])
+        return sp.csr_matrix(design)
+
+    def rankings(self, sums: Sums) -> list[NDArray[np.float64]]:
+        """Rank by R² over all directions, and by the squared correlation with each alone."""
+        squares = self._squared_correlations(sums)
+        overall = self._directions()[1] @ squares
+        return [_ranks(overall), *(_ranks(one) * len(squares) for one in squares)]
+
+    def told(self, sums: Sums) -> NDArray[np.float64]:
+        """Return R² over all directions, by their variance."""
+        shares = self._directions()[1]
+        return np.asarray(shares @ self._squared_correlations(sums))
+
+    def moments(
+        self, values: NDArray[np.float32], ridge: float = RIDGE, class_weight_power: float = 0.5
+    ) -> DirectionMoments:
+        """Return the covariances of the columns with the genes, and those of the genes."""
+        del class_weight_power
+        columns, shares = _unit_variance(self.labels[self.seen])
+        n = len(columns)
+        x, covariance, scale = _covariance(values[self.seen], np.full(n, 1 / n))
+        projections = ((columns / np.sqrt(n)).astype(np.float32).T @ x).astype(np.float64) / scale
+        covariance[np.diag_indices_from(covariance)] += ridge
+        return DirectionMoments(projections, covariance, shares)
+
+    def _squared_correlations(self, sums: Sums) -> NDArray[np.float64]:
+        """Return those of each direction with each gene, ``(n_directions, n_vars)``."""
+        n = self.seen.sum()
+        mean = sums.by_column[0] / n
+        variance = np.maximum(sums.squares / n - mean**2, 0)
+        return np.asarray((sums.by_column[1:] / n) ** 2 / (variance + _EPS))
+
+    def _directions(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the columns, or the leading principal components of very many of them.
+
+        Returns
+        -------
+        Of unit variance, ``(n_seen, n_directions)``; and their shares in the variance.
+        """
+        columns, shares = _unit_variance(self.labels[self.seen])
+        if len(shares) <= _N_DIRECTIONS:
+            return columns, shares
+        scaled = columns * np.sqrt(shares)
+        values, axes = np.linalg.eigh(scaled.T @ scaled)
+        return _unit_variance(scaled @ axes[:, np.argsort(-values)[:_N_DIRECTIONS]])
 
 
-def _decompose(
-    x: NDArray[np.float32],
-    explained: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    ridge: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Split the covariance of standardised genes into what labels explain, and the rest.
+def _unit_variance(
+    columns: NDArray[Any],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Centre columns and scale them; return them, and their shares in the variance."""
+    columns = columns.astype(np.float64)
+    columns -= columns.mean(axis=0)
+    spread = columns.std(axis=0)
+    columns /= np.where(spread > 0, spread, 1)
+    total = float((spread**2).sum())
+    return columns, spread**2 / total if total > 0 else np.full(len(spread), 1 / len(spread))
+
+
+def _covariance(
+    x: NDArray[np.float32], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+    """Take the covariance of genes that are brought to unit variance.
 
     Returns
     -------
-    The projections of the genes on each column of `explained`, scaled to unit length, of shape
-    ``(n_columns, n_vars)``; the covariance of the rest, ``(n_vars, n_vars)``; and the lengths of
-    these columns, ``(n_columns,)``.
+    The cells, centred and multiplied by the roots of their weights, ``(n_obs, n_vars)``; the
+    covariance, ``(n_vars, n_vars)``; and the standard deviations, ``(n_vars,)``.
     """
-    roots = np.sqrt(weights)[:, None]
-    x = ((x - weights @ x) * roots).astype(np.float32)
-    within = (x.T @ x).astype(np.float64)
-    # An orthonormal basis of what the labels explain; its projection is the covariance between.
-    basis = explained * roots
-    lengths = np.maximum(np.linalg.norm(basis, axis=0), np.finfo(np.float64).tiny)
-    between = ((basis / lengths).astype(np.float32).T @ x).astype(np.float64)
-    scale = np.sqrt(np.diagonal(within)) + 1e-8
-    within /= np.outer(scale, scale)
-    between /= scale
-    within -= between.T @ between
-    within[np.diag_indices_from(within)] += ridge
-    return between, within, lengths
+    x = ((x - weights @ x) * np.sqrt(weights)[:, None]).astype(np.float32)
+    covariance = (x.T @ x).astype(np.float64)
+    scale = np.sqrt(np.diagonal(covariance)) + 1e-8
+    covariance /= np.outer(scale, scale)
+    return x, covariance, scale
 
 
 def _ranks(statistic: NDArray[np.float64]) -> NDArray[np.float64]:

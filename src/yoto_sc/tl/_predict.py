@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from yoto_sc._checks import check_adata, check_fraction, check_written_keys
 from yoto_sc._keys import DEFAULT_KEY, Keys
-from yoto_sc.tl._write import write_predictions
+from yoto_sc.tl._write import result_places, write_predictions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +68,8 @@ def predict(
         Prediction of the task; NA below `min_confidence`.
     adata.obs["yoto_<key>_confidence"] : float32
         Probability of the most probable class, for categorical tasks.
+    adata.obsm["yoto_<key>"] : float32, shape ``(n_obs, n_columns)``
+        Prediction of a vector, as an array or as a table, as the labels were.
     adata.obsm["X_yoto"] : float32, shape ``(n_obs, n_latent)``
         Shared representation.
 
@@ -108,8 +110,9 @@ def predict(
             f"{type(model).__name__}."
         )
     names = Keys(key_added)
-    columns = [column for task in model.tasks for column in task.columns(names)]
-    check_written_keys(names, columns, [task.name for task in model.tasks])
+    for place, written in result_places(names, model.tasks).items():
+        labels = [task.name for task in model.tasks if task.place == place]
+        check_written_keys(names, written, labels, place)
     predictions, latent = model.predict_all(adata, layer=layer, n_genes=n_genes, missing=missing)
     adata = adata.copy() if copy else adata
     write_predictions(adata, names, model.tasks, predictions, latent, min_confidence)

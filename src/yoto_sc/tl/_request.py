@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from yoto_sc._checks import check_integer, check_no_repeats
 from yoto_sc.rules import Requirements, check_n_genes
+from yoto_sc.teach import UnlabeledCells
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,12 +25,13 @@ class Request:
     TypeError
         Further arguments repeat others.
     ValueError
-        `robust` or `random_state` is out of range.
+        `robust`, `unlabeled_cells` or `random_state` is out of range.
     """
 
     n_genes: int | Literal["auto"]
     random_state: int = 0
     robust: Literal["thin"] | None = None
+    unlabeled_cells: UnlabeledCells = "auto"
     max_steps: int | None = None
     accelerator: str = "auto"
     devices: int | list[int] | str = "auto"
@@ -44,6 +46,11 @@ class Request:
         check_no_repeats("train_kwargs", self.train_kwargs, named)
         if self.robust not in (None, "thin"):
             raise ValueError(f'robust must be "thin" or None, not {self.robust!r}.')
+        if self.unlabeled_cells not in get_args(UnlabeledCells):
+            raise ValueError(
+                f"unlabeled_cells must be one of {get_args(UnlabeledCells)}, not "
+                f"{self.unlabeled_cells!r}."
+            )
         check_integer(self.random_state, "random_state", minimum=0)
 
     def check(self, problem: Problem) -> None:
@@ -72,6 +79,7 @@ class Request:
 
         given = dict(self.train_kwargs or {})
         plan_kwargs = {
+            "unlabeled_cells": self.unlabeled_cells,
             **({"thin": True} if self.robust else {}),
             **(given.get("plan_kwargs") or {}),
         }

@@ -9,6 +9,7 @@ import numpy as np
 
 from yoto_sc import _keys
 from yoto_sc._checks import (
+    as_list,
     check_adata,
     check_new_directory,
     check_not_foreign,
@@ -19,11 +20,11 @@ from yoto_sc._checks import (
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc._problem import Problem
 from yoto_sc._version import __version__
-from yoto_sc.data import KINDS, check_task_keys, keys_by_kind
+from yoto_sc.data import KINDS, check_task_keys, keys_by_kind, named_tasks
 from yoto_sc.rules import Requirements, excluded_genes
 from yoto_sc.tl._groups import find_group_key, train_on_groups, with_group_scores
 from yoto_sc.tl._request import Request
-from yoto_sc.tl._write import given_only, result_columns, write_predictions
+from yoto_sc.tl._write import given_only, result_places, write_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +44,8 @@ def select(
     *,
     categorical_keys: str | Sequence[str] = (),
     continuous_keys: str | Sequence[str] = (),
+    obsm_keys: str | Sequence[str] = (),
+    transcriptome: bool | int = False,
     layer: str | None = None,
     split_key: str | None = None,
     group_key: str | None = "auto",
@@ -57,6 +60,7 @@ def select(
     max_crowding: float | None = None,
     crowding_key: str | None = None,
     unlabeled: str | Sequence[object] = (),
+    unlabeled_cells: Literal["auto", "use", "ignore"] = "auto",
     robust: Literal["thin"] | None = None,
     key_added: str = DEFAULT_KEY,
     random_state: int = 0,
@@ -71,12 +75,13 @@ def select(
 ) -> AnnData | None:
     """Select the genes to measure, and learn to predict from them, in one training.
 
-    One panel serves all tasks at once. Labels may be missing anywhere: a cell without a label
-    contributes nothing to that task. The training is run twice with the same seed. The first run
-    is without the held-out cells, and all scores are its scores on them. The second run is on all
-    cells, and panel, predictions and model are its (``train_kwargs={"refit": False}`` keeps those
-    of the first run, in half the time). The idea is that of YOTO (Chopard et al.,
-    TMLR 2026, arXiv:2512.17678); the documentation's method page tells what differs.
+    One panel serves all tasks at once. Labels may be missing anywhere: cells without a label learn
+    from a teacher that reads all genes, where that helps. The training is run twice with the same
+    seed. The first run is without the held-out cells, and all scores are its scores on them. The
+    second run is on all cells, and panel, predictions and model are its
+    (``train_kwargs={"refit": False}`` keeps those of the first run, in half the time). The idea is
+    that of YOTO (Chopard et al., TMLR 2026, arXiv:2512.17678); the documentation's method page
+    tells what differs.
 
     Parameters
     ----------
@@ -91,6 +96,15 @@ def select(
         Columns of ``adata.obs`` with classes to predict.
     continuous_keys
         Columns of ``adata.obs`` with numbers to predict.
+    obsm_keys
+        Entries of ``adata.obsm`` with vectors to predict, such as proteins, an embedding or module
+        scores: arrays, tables or sparse, of shape ``(n_obs, d)``. A row that holds a missing value
+        is a missing label. Columns weigh by their variance, so scale those that are to count
+        alike.
+    transcriptome
+        Predict the transcriptome itself, as a task of this name: the leading principal components
+        of the log-normalised variable genes, fitted to the training cells alone. `True` for 30 of
+        them, or their number. It needs no labels, and may stand alone or beside other tasks.
     layer
         Layer to read expression from; `None`: ``X``. Where ``X`` is scaled and ``adata.raw`` has
         the same genes unscaled, these are read.
@@ -132,6 +146,13 @@ def select(
         `categorical_keys`. Categories in `unlabeled` are no type.
     unlabeled
         Categories that stand for "no label", such as ``"Unknown"``.
+    unlabeled_cells
+        What cells without a label of a task learn. A teacher (logistic or ridge regression on
+        principal components of the variable genes, labelled cells and others) predicts it from all
+        genes, with calibrated probabilities. ``"auto"``: they learn from the teacher of each task
+        that predicts labelled cells, out of fold, at least as well as a panel that learned from
+        labelled cells alone. ``"use"``: in any case. ``"ignore"``: they contribute nothing to the
+        task. Held-out scores are on labelled cells, and predictions read the panel alone, as ever.
     robust
         ``"thin"``: for cells to come that have fewer counts, let every cell keep but a random
         share of its counts in training, log-uniform from a tenth to all, drawn anew in every
@@ -174,6 +195,8 @@ def select(
         Prediction of the task for every cell, from the panel genes alone.
     adata.obs["yoto_<key>_confidence"] : float32
         Probability of the predicted class, for categorical tasks.
+    adata.obsm["yoto_<key>"] : float32, shape ``(n_obs, n_columns)``
+        Prediction of a vector or of the transcriptome; a table if the labels were one.
     adata.obsm["X_yoto"] : float32, shape ``(n_obs, n_latent)``
         Shared representation, from the panel genes alone.
     adata.uns["yoto"] : dict
@@ -181,7 +204,9 @@ def select(
         each task along panel sizes), ``history``, ``confusion`` (held-out cells by class),
         ``attribution`` (the task and class that each gene serves most), ``without`` (by how much
         the score of each task falls with one gene unmeasured, on the cells that were learned from)
-        and ``held_out`` (the predictions that were scored, by obs name). With `group_key`,
+        and ``held_out`` (the predictions that were scored, by obs name); for vectors, ``columns``
+        (held-out scores of each column); and ``teacher`` (what was decided on cells without a
+        label, and the scores behind it), if there are such cells. With `group_key`,
         ``metrics`` has the scores on held-out groups in columns ``group_<score>``, and in
         ``group_difference`` how far macro-F1 or R² is from that on cells; ``group_held_out`` holds
         the predictions behind them.
@@ -208,7 +233,9 @@ def select(
     16
     """
     check_adata(adata)
-    keys = keys_by_kind(categorical_keys=categorical_keys, continuous_keys=continuous_keys)
+    keys = keys_by_kind(
+        categorical_keys=categorical_keys, continuous_keys=continuous_keys, obsm_keys=obsm_keys
+    )
     requirements = Requirements(
         include=include,
         exclude=exclude,
@@ -225,6 +252,7 @@ def select(
         n_genes,
         random_state=random_state,
         robust=robust,
+        unlabeled_cells=unlabeled_cells,
         max_steps=max_steps,
         accelerator=accelerator,
         devices=devices,
@@ -233,19 +261,21 @@ def select(
         train_kwargs=train_kwargs,
     )
     names = Keys(key_added)
-    check_task_keys(adata, keys)
+    check_task_keys(adata, keys, transcriptome)
     check_split_key(adata.obs, split_key)
     tasks = [key for named in keys.values() for key in named]
     group_key = _resolve_group_key(adata.obs, group_key, split_key, tasks)
     check_split_is_no_task(group_key, tasks, "group_key")
-    columns = result_columns(names, keys)
-    check_written_keys(names, columns, [*tasks, split_key, group_key])
-    check_not_foreign(adata, names, columns, requirements.var_columns)
+    written = result_places(names, named_tasks(keys, transcriptome))
+    check_written_keys(names, written["obs"], [*tasks, split_key, group_key])
+    check_written_keys(names, written["obsm"], as_list(obsm_keys, "obsm_keys"), "obsm")
+    check_not_foreign(adata, names, written, requirements.var_columns)
     if model_dir is not None:
         check_new_directory(model_dir, "model_dir")
     problem = Problem.from_adata(
         adata,
         keys,
+        transcriptome=transcriptome,
         layer=layer,
         split_key=split_key,
         unlabeled=unlabeled,
@@ -265,11 +295,13 @@ def select(
         tables[_keys.GROUP_HELD_OUT] = group_model.held_out
     params = {
         "n_genes": model.panel().n_genes,
-        **{f"{kind}_keys": named for kind, named in keys.items()},
+        **{KINDS[kind].argument: named for kind, named in keys.items()},
+        "transcriptome": problem.n_components or None,
         "expression": problem.expression.source,
         "is_counts": problem.expression.is_counts,
         "split_key": split_key,
         "robust": robust,
+        "unlabeled_cells": unlabeled_cells,
         "group_key": None if group_model is None else group_key,
         **requirements.to_params(),
         "max_steps": None if max_steps is None else int(max_steps),
@@ -346,15 +378,20 @@ def _tables(selection: Selection) -> dict[str, pd.DataFrame]:
         _keys.WITHOUT,
         _keys.HELD_OUT,
     )
-    return {name: getattr(selection, name) for name in names}
+    tables = {name: getattr(selection, name) for name in names}
+    where_any = {name: getattr(selection, name) for name in (_keys.COLUMNS, _keys.TEACHER)}
+    return tables | {name: table for name, table in where_any.items() if len(table)}
 
 
 def _drop_previous(adata: AnnData, names: Keys) -> None:
     """Drop the predictions of an earlier selection under the same key."""
     table = adata.uns.get(names.uns, {}).get(_keys.TASKS)
     if table is not None:
-        keys = {kind: list(table.index[table["kind"] == kind]) for kind in KINDS}
-        adata.obs = adata.obs.drop(columns=result_columns(names, keys), errors="ignore")
+        tasks = [KINDS[kind](name) for name, kind in table["kind"].items() if kind in KINDS]
+        places = result_places(names, tasks)
+        adata.obs = adata.obs.drop(columns=places["obs"], errors="ignore")
+        for entry in places["obsm"]:
+            adata.obsm.pop(entry, None)
 
 
 def _write_panel(adata: AnnData, names: Keys, table: pd.DataFrame) -> None:

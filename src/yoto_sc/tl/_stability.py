@@ -20,7 +20,7 @@ from yoto_sc._checks import (
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc._problem import Problem
 from yoto_sc._version import __version__
-from yoto_sc.data import check_task_keys, keys_by_kind
+from yoto_sc.data import KINDS, check_task_keys, keys_by_kind
 from yoto_sc.judge import split_cells
 from yoto_sc.metrics import jaccard_index, kuncheva_index, mean_of_defined
 from yoto_sc.rules import Requirements
@@ -46,6 +46,8 @@ def stability(
     subsample: float = 0.8,
     categorical_keys: str | Sequence[str] = (),
     continuous_keys: str | Sequence[str] = (),
+    obsm_keys: str | Sequence[str] = (),
+    transcriptome: bool | int = False,
     layer: str | None = None,
     split_key: str | None = None,
     include: Sequence[str] = (),
@@ -74,7 +76,9 @@ def stability(
         Number of selections, at least 2.
     subsample
         Share of the cells that a run sees, above 0; with 1, only the seed differs.
-    categorical_keys, continuous_keys, layer, split_key, include, exclude, candidates, unlabeled
+    categorical_keys, continuous_keys, obsm_keys, transcriptome, layer
+        As in :func:`yoto_sc.tl.select`.
+    split_key, include, exclude, candidates, unlabeled
         As in :func:`yoto_sc.tl.select`. With `split_key`, there must be groups enough that each
         run sees at least two.
     key_added
@@ -133,7 +137,9 @@ def stability(
     (8, (2, 2))
     """
     check_adata(adata)
-    keys = keys_by_kind(categorical_keys=categorical_keys, continuous_keys=continuous_keys)
+    keys = keys_by_kind(
+        categorical_keys=categorical_keys, continuous_keys=continuous_keys, obsm_keys=obsm_keys
+    )
     own = [*signature(stability).parameters, "model_dir"]
     check_no_repeats("select_kwargs", select_kwargs, own)
     given = {**(select_kwargs or {})}
@@ -148,7 +154,7 @@ def stability(
         raise TypeError(f"select_kwargs names {unknown}, which yoto_sc.tl.select does not take.")
     request = Request(n_genes, progress_bar=False, **given)
     names = Keys(key_added)
-    check_task_keys(adata, keys)
+    check_task_keys(adata, keys, transcriptome)
     check_split_key(adata.obs, split_key)
     _check_names(adata, names, requirements.var_columns)
     check_integer(n_genes, "n_genes", minimum=1)
@@ -158,6 +164,7 @@ def stability(
     problem = Problem.from_adata(
         adata,
         keys,
+        transcriptome=transcriptome,
         layer=layer,
         split_key=split_key,
         unlabeled=unlabeled,
@@ -204,7 +211,8 @@ def stability(
         "n_genes": int(n_genes),
         "n_runs": int(n_runs),
         "subsample": float(subsample),
-        **{f"{kind}_keys": named for kind, named in keys.items()},
+        **{KINDS[kind].argument: named for kind, named in keys.items()},
+        "transcriptome": problem.n_components or None,
         "split_key": split_key,
         "expression": problem.expression.source,
         **requirements.to_params(),

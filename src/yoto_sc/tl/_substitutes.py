@@ -14,10 +14,11 @@ from yoto_sc._keys import DEFAULT_KEY, PARAMS, Keys
 from yoto_sc._panel import Panel
 from yoto_sc._problem import Problem
 from yoto_sc._threads import one_thread
-from yoto_sc.data import KINDS, former_layer, layer_of
+from yoto_sc.data import KINDS, former_layer, layer_of, named_tasks
 from yoto_sc.judge import Exchanges
 from yoto_sc.metrics import standard_deviation
 from yoto_sc.rules import Requirements
+from yoto_sc.teach import with_components
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -135,11 +136,12 @@ def substitutes(
             f"All cells with a label are in one group of split_key={problem.split_key!r}; "
             "holding groups out needs at least 2."
         )
+    rng = np.random.default_rng(random_state)
     with one_thread():
         exchanges = Exchanges(
-            problem,
+            with_components(problem, rng.spawn(1)[0]),
             adata.var_names.get_indexer(pd.Index(panel)),
-            np.random.default_rng(random_state),
+            rng,
         )
         rows = [
             row
@@ -175,14 +177,18 @@ def _question(adata: AnnData, model_or_key: Any, layer: str | None) -> tuple[lis
 
 def _from_key(adata: AnnData, key: str, layer: str | None) -> tuple[list[str], Problem]:
     params: Mapping[str, Any] = adata.uns.get(Keys(key).uns, {}).get(PARAMS, {})
-    keys = {kind: as_list(params.get(f"{kind}_keys"), kind) for kind in KINDS}
-    if not any(keys.values()):
+    keys = {
+        name: as_list(params.get(kind.argument), kind.argument)
+        for name, kind in KINDS.items()
+        if not kind.is_derived
+    }
+    transcriptome = int(params.get("transcriptome", 0))
+    if not any(keys.values()) and not transcriptome:
         raise KeyError(
             f"adata.uns[{key!r}]['params'] does not name the tasks of the selection. Run "
             f"yoto_sc.tl.select(adata, …, key_added={key!r}) again."
         )
-    for named in keys.values():
-        _check_columns(adata, named)
+    _check_labels(adata, named_tasks(keys))
     as_text = as_list(params.get("unlabeled"), "unlabeled")  # stored as strings, whatever they are
     unlabeled = [
         category
@@ -193,6 +199,7 @@ def _from_key(adata: AnnData, key: str, layer: str | None) -> tuple[list[str], P
     problem = Problem.from_adata(
         adata,
         keys,
+        transcriptome=transcriptome,
         layer=layer_of(str(params.get("expression", "X"))) if layer is None else layer,
         split_key=params.get("split_key"),
         unlabeled=unlabeled,
@@ -208,7 +215,7 @@ def _from_model(adata: AnnData, model: YOTO, layer: str | None) -> tuple[list[st
         raise KeyError(
             f"adata lacks {len(absent)} panel genes: {absent}. Pass data with all genes."
         )
-    _check_columns(adata, [task.name for task in model.tasks])
+    _check_labels(adata, model.tasks)
     setup = model.registry["setup_args"]
     check_split_key(adata.obs, setup["split_key"])
     problem = Problem.from_tasks(
@@ -222,12 +229,13 @@ def _from_model(adata: AnnData, model: YOTO, layer: str | None) -> tuple[list[st
     return genes, problem
 
 
-def _check_columns(adata: AnnData, names: Sequence[str]) -> None:
-    for name in names:
-        if name not in adata.obs.columns:
+def _check_labels(adata: AnnData, tasks: Sequence[Task]) -> None:
+    for task in tasks:
+        known = list(getattr(adata, task.place).keys())
+        if not task.is_derived and task.name not in known:
             raise KeyError(
-                f"The panel was selected for {name!r}, which is not a column of adata.obs. The "
-                f"columns are {list(adata.obs.columns)}."
+                f"The panel was selected for {task.name!r}, which is not in adata.{task.place}. "
+                f"There are {known}."
             )
 
 

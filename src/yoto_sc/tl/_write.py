@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from yoto_sc.data import KINDS
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from anndata import AnnData
     from numpy.typing import NDArray
@@ -16,14 +14,12 @@ if TYPE_CHECKING:
     from yoto_sc.data import Task
 
 
-def result_columns(names: Keys, keys: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the obs columns that predictions for some tasks are written to."""
-    return [
-        column
-        for kind, named in keys.items()
-        for key in named
-        for column in KINDS[kind](key).columns(names)
-    ]
+def result_places(names: Keys, tasks: Iterable[Task]) -> dict[str, list[str]]:
+    """Return where predictions for some tasks are written to: names in obs and obsm."""
+    places: dict[str, list[str]] = {"obs": [], "obsm": [names.latent]}
+    for task in tasks:
+        places[task.place] += task.columns(names)
+    return places
 
 
 def given_only(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,6 +41,7 @@ def write_predictions(
 ) -> None:
     """Write predictions, confidences and the representation of all cells."""
     for task, prediction in zip(tasks, predictions, strict=True):
-        for column, values in task.written(names, prediction, min_confidence).items():
-            adata.obs[column] = values
+        written = task.written(names, prediction, adata.obs_names, min_confidence)
+        for column, values in written.items():
+            getattr(adata, task.place)[column] = values
     adata.obsm[names.latent] = latent

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
-    from yoto_sc._problem import Problem
-    from yoto_sc.judge import Split
+    from yoto_sc.teach import Lesson
     from yoto_sc.train._recipe import Recipe
 
     Tensors = dict[str, torch.Tensor]
@@ -48,7 +47,7 @@ class Cells:
 
     @property
     def labels(self) -> list[NDArray[Any]]:
-        """For each task, the encoded labels, ``(n_obs,)``."""
+        """For each task, the encoded labels, ``(n_obs, …)``."""
         return [labels.numpy() for labels in self._labels.values()]
 
     def __len__(self) -> int:
@@ -63,7 +62,7 @@ class Cells:
             self._dense = self._dense[:, torch.from_numpy(genes)].contiguous()
 
     def batch(self, index: NDArray[np.intp]) -> Tensors:
-        """Return the cells `index`, of shape ``(…)``: ``X`` ``(…, n_genes)``, labels ``(…)``."""
+        """Return the cells `index`, of shape ``(…)``: ``X`` ``(…, n_genes)``, and their labels."""
         cells = torch.from_numpy(index)
         if self._dense is not None:
             values = self._dense[cells]
@@ -110,8 +109,8 @@ class SelectionData(LightningDataModule):
 
     Parameters
     ----------
-    problem
-        All cells and genes.
+    lesson
+        All cells and genes, and what is to be learned.
     genes
         Indices of the genes that take part, ``(n_genes,)``.
     recipe
@@ -128,9 +127,8 @@ class SelectionData(LightningDataModule):
 
     def __init__(
         self,
-        problem: Problem,
+        lesson: Lesson,
         genes: NDArray[np.intp],
-        split: Split,
         recipe: Recipe,
         n_members: int,
         rng: np.random.Generator,
@@ -138,10 +136,11 @@ class SelectionData(LightningDataModule):
         super().__init__()
         self._thin_rng, watched_rng = rng.spawn(2)
         self.train, self.validation = (
-            Cells(
-                problem.expression.take(cells, genes), [array[cells] for array in problem.labels]
+            Cells(lesson.problem.expression.take(cells, genes), [array[cells] for array in labels])
+            for cells, labels in (
+                (lesson.split.train, lesson.labels),
+                (lesson.split.validation, lesson.problem.labels),
             )
-            for cells in (split.train, split.validation)
         )
         self.watched = at_most(_WATCHED_CELLS, np.arange(len(self.validation)), watched_rng)
         self._cells = _Shuffled(len(self.train), n_members, rng)

@@ -193,8 +193,8 @@ class YOTOModule(BaseModuleClass):
         losses = {}
         for key, head in zip(outputs, self.heads, strict=True):
             labels = tensors[key]
-            if labels.dim() == 1:
-                labels = labels.expand(self.n_members, -1)
+            if tensors[X_KEY].dim() == 2:  # all members see the same cells
+                labels = labels.expand(self.n_members, *labels.shape)
             losses[key] = head.loss(outputs[key], labels).mean()
         return losses
 
@@ -224,8 +224,8 @@ class YOTOModule(BaseModuleClass):
 
         Returns
         -------
-        For each task its prediction, of shape ``(n_obs, n_outputs)`` for classes and ``(n_obs,)``
-        for numbers, and the representation, ``(n_obs, n_members * n_hidden)``.
+        For each task its prediction, of shape ``(n_obs, n_outputs)`` for classes and vectors and
+        ``(n_obs,)`` for numbers, and the representation, ``(n_obs, n_members * n_hidden)``.
         """
         n_genes = self.n_genes if n_genes is None else n_genes
         mask = self.prefix_mask(n_genes)

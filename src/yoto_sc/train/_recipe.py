@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from yoto_sc._checks import check_amount, check_integer
+from yoto_sc.teach import UnlabeledCells
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +49,9 @@ class Recipe:
     thin
         Whether cells keep but a random share of their counts, from a tenth to all, drawn anew in
         every batch; for counts only.
+    unlabeled_cells
+        Whether cells without a label learn from a teacher: ``"auto"``, where labelled cells show
+        that it knows more than a panel; ``"use"``, in any case; ``"ignore"``, never.
     accelerator, devices, progress_bar
         As in :meth:`yoto_sc.model.YOTO.train`.
     trainer_kwargs
@@ -65,6 +69,7 @@ class Recipe:
     keep_factor: float = 2.0
     full_panel_share: float = 0.5
     thin: bool = False
+    unlabeled_cells: UnlabeledCells = "auto"
     accelerator: str = "auto"
     devices: int | list[int] | str = "auto"
     progress_bar: bool = True
@@ -77,6 +82,11 @@ class Recipe:
             raise ValueError(
                 f"selection_network must be one of {get_args(Network)}, not "
                 f"{self.selection_network!r}."
+            )
+        if self.unlabeled_cells not in get_args(UnlabeledCells):
+            raise ValueError(
+                f"unlabeled_cells must be one of {get_args(UnlabeledCells)}, not "
+                f"{self.unlabeled_cells!r}."
             )
         for name in ("lr", "weight_decay", "full_panel_share", "score_lr"):
             if getattr(self, name) is not None:

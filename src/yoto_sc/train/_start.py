@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from yoto_sc._problem import Problem
-    from yoto_sc.judge import Split
     from yoto_sc.rules import GeneRules
+    from yoto_sc.teach import Lesson
 
 _START_FACTOR, _START_CAP = 8, 1000
 """The training starts from this many genes for each gene of the panel, up to so many in all."""
@@ -53,26 +52,25 @@ def start_length(n_genes: int) -> int:
     return min(_START_FACTOR * n_genes, max(2 * n_genes, _START_CAP))
 
 
-def screen(problem: Problem, splits: Sequence[Split]) -> list[Screening]:
-    """Look at all genes, each alone, in one pass for the training cells of all `splits`."""
+def screen(lessons: Sequence[Lesson]) -> list[Screening]:
+    """Look at all genes, each alone, in one pass for the training cells of all `lessons`."""
     screenings = []
-    for split in splits:
-        hidden = np.ones(problem.expression.n_obs, dtype=bool)
-        hidden[split.train] = False
+    for lesson in lessons:
+        hidden = np.ones(lesson.problem.expression.n_obs, dtype=bool)
+        hidden[lesson.split.train] = False
         targets = [
             task.target(task.blank(labels, hidden))
-            for task, labels in zip(problem.tasks, problem.labels, strict=True)
+            for task, labels in zip(lesson.problem.tasks, lesson.labels, strict=True)
         ]
         # A task that nothing tells about would take the places of others, if there are any.
         screenings.append(Screening(targets, against_chance=len(targets) > 1))
-    survey(screenings, problem.expression.reduce)
+    survey(screenings, lessons[0].problem.expression.reduce)
     return screenings
 
 
 def find_start(
-    problem: Problem,
+    lesson: Lesson,
     screening: Screening,
-    train: NDArray[np.intp],
     n_genes: int,
     class_weight_power: float,
     rng: np.random.Generator,
@@ -84,7 +82,7 @@ def find_start(
     multiplies the gains of its gene and adds its logarithm to the score; what the caps make a gene
     cost counts against it in the same way.
     """
-    rules = problem.rules
+    problem, rules = lesson.problem, lesson.problem.rules
     told = np.ones(len(problem.tasks), dtype=bool)
     if len(told) > 1:
         told = screening.told()
@@ -106,13 +104,13 @@ def find_start(
     if rules.caps and not rules.subset(screened).is_feasible(n_genes):
         panel = rules.good_panel(np.clip(merit, -_WORST, _WORST), n_genes)
         screened = np.union1d(screened, panel)
-    cells = at_most(_STEPWISE_CELLS, train, rng)
+    cells = at_most(_STEPWISE_CELLS, lesson.split.train, rng)
     order = screened[
         stepwise_order(
             problem.expression.take(cells, screened).toarray(),
             [
                 task.target(labels[cells])
-                for task, labels in compress(zip(problem.tasks, problem.labels, strict=True), told)
+                for task, labels in compress(zip(problem.tasks, lesson.labels, strict=True), told)
             ],
             length,
             class_weight_power=class_weight_power,

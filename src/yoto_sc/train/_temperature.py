@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+
+from yoto_sc.metrics import fit_temperature
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yoto_sc.train._module import YOTOModule
-
-_PRIOR_SD = 0.5
-"""Standard deviation of the logarithm of the temperature, before any cell is seen."""
-_LARGEST_LOG = 2.0
-_TINY = 1e-12
 
 
 def calibrate(
@@ -66,21 +61,3 @@ def copy_temperatures(source: YOTOModule, target: YOTOModule) -> None:
     for theirs, ours in zip(source.heads, target.heads, strict=True):
         if theirs.temperature is not None and ours.temperature is not None:
             ours.temperature.copy_(theirs.temperature)
-
-
-def fit_temperature(proba: NDArray[Any], labels: NDArray[Any]) -> float:
-    r"""Return the temperature that makes `labels` most likely.
-
-    Minimises the log loss of :math:`p^{1/T}`, rescaled to sum to 1, summed over the cells, plus
-    :math:`\log(T)^2 / 2 \sigma^2`: few cells move it little away from 1.
-    """
-    logits = np.log(np.maximum(proba.astype(np.float64), _TINY))
-    rows = np.arange(len(labels))
-
-    def cost(log_temperature: float) -> float:
-        log_proba = log_softmax(logits / np.exp(log_temperature), axis=1)
-        penalty = 0.5 * (log_temperature / _PRIOR_SD) ** 2
-        return float(penalty - log_proba[rows, labels].sum())
-
-    best = minimize_scalar(cost, bounds=(-_LARGEST_LOG, _LARGEST_LOG), method="bounded")
-    return float(np.exp(best.x))

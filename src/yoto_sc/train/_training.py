@@ -22,6 +22,7 @@ from yoto_sc.judge import (
     path_sizes,
     without_table,
 )
+from yoto_sc.teach import prepare
 from yoto_sc.train._batches import SelectionData
 from yoto_sc.train._module import X_KEY
 from yoto_sc.train._plan import SelectionTrainingPlan
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from yoto_sc._problem import Problem
     from yoto_sc.judge import Judgement, Split
     from yoto_sc.select import Screening
+    from yoto_sc.teach import Lesson
     from yoto_sc.train._module import YOTOModule
     from yoto_sc.train._recipe import Recipe
 
@@ -52,7 +54,7 @@ class Trained:
 
     plan: SelectionTrainingPlan  # over, and narrowed to the trained genes in rank order
     data: SelectionData  # narrowed likewise
-    split: Split
+    lesson: Lesson
     ranking: NDArray[np.intp]  # indices of the ranked genes, best first
     trainer: Trainer
 
@@ -81,7 +83,7 @@ class Trained:
             return self.module.predict_all(len(held_out), values, n_genes)[0]
 
         return Answers(
-            split=self.split,
+            split=self.lesson.split,
             ranking=self.ranking,
             n_trained=self.module.n_genes,
             on_path=watched,
@@ -101,29 +103,28 @@ class Training:
 
     def run(
         self,
-        split: Split,
+        lesson: Lesson,
         rng: np.random.Generator,
         *,
         screening: Screening | None = None,
         description: str = "Selecting genes",
     ) -> Trained:
-        """Train on the training cells of `split`.
+        """Train on the training cells of a lesson.
 
         Raises
         ------
         KeyboardInterrupt
             The user stopped the training.
         """
-        problem, recipe = self.problem, self.recipe
+        recipe = self.recipe
         start = find_start(
-            problem,
-            screen(problem, [split])[0] if screening is None else screening,
-            split.train,
+            lesson,
+            screen([lesson])[0] if screening is None else screening,
             recipe.annealing.n_genes,
             self.module.class_weight_power,
             rng.spawn(1)[0],
         )
-        data = SelectionData(problem, start.genes, split, recipe, self.module.n_members, rng)
+        data = SelectionData(lesson, start.genes, recipe, self.module.n_members, rng)
         module = deepcopy(self.module)
         module.begin(start, data.train.moments(), data.train.labels)
         plan = SelectionTrainingPlan(module, data, start, recipe)
@@ -136,12 +137,12 @@ class Training:
             accelerator=recipe.accelerator,
             devices=1 if recipe.devices == "auto" else recipe.devices,
             callbacks=[*kwargs.pop("callbacks", []), progress],
-            limit_val_batches=min(1, len(split.validation)),
+            limit_val_batches=min(1, len(lesson.split.validation)),
             **kwargs,
         )
         module.eval()
         ranking = np.concatenate([start.genes[plan.ranking], start.others])
-        return Trained(plan, data, split, ranking, trainer)
+        return Trained(plan, data, lesson, ranking, trainer)
 
     def fit(
         self,
@@ -154,15 +155,24 @@ class Training:
         """Train and judge on `split`; then, if asked, train once more, on all cells."""
         problem, recipe = self.problem, self.recipe
         judge_rng, describe_rng = rng.spawn(2)
-        refit = refit and len(split.validation) > 0
-        splits = [split, *([all_cells(problem.expression.n_obs)] if refit else [])]
-        screenings = screen(problem, splits)
-        judged = trained = self.run(split, rng, screening=screenings[0])
+        teach_rng = describe_rng.spawn(1)[0]
+        how: dict[str, Any] = {
+            "n_genes": recipe.annealing.n_genes,
+            "unlabeled_cells": recipe.unlabeled_cells,
+        }
+        lessons = [prepare(problem, split, teach_rng, **how)]
+        if refit and len(split.validation) > 0:
+            whole, verdicts = all_cells(problem.expression.n_obs), lessons[0].verdicts
+            lessons.append(prepare(problem, whole, teach_rng, verdicts=verdicts, **how))
+        screenings = screen(lessons)
+        judged = trained = self.run(lessons[0], rng, screening=screenings[0])
         answers = judged.answers(problem.rules.smallest_size)
-        judgement = judge(problem, answers, n_genes, self.module.class_weight_power, judge_rng)
-        if refit:
+        judgement = judge(
+            lessons[0].problem, answers, n_genes, self.module.class_weight_power, judge_rng
+        )
+        if len(lessons) > 1:
             trained = self.run(
-                splits[1],
+                lessons[1],
                 np.random.default_rng(recipe.seed),
                 screening=screenings[1],
                 description="Selecting on all cells",
@@ -174,11 +184,10 @@ class Training:
                 "tasks.",
                 task.name,
             )
-        return trained, describe(problem, trained, answers, judgement, describe_rng)
+        return trained, describe(trained, answers, judgement, describe_rng)
 
 
 def describe(
-    problem: Problem,
     trained: Trained,
     answers: Answers,
     judgement: Judgement,
@@ -186,6 +195,7 @@ def describe(
 ) -> Selection:
     """Write down the panel of a finished training, and what its genes are for."""
     module, data, n_genes = trained.module, trained.data, judgement.n_genes
+    problem, split = trained.lesson.problem, trained.lesson.split
     genes = list(problem.var_names[trained.ranking[:n_genes]])
     values, labels = data.sample()
     attribution = attribute(
@@ -196,9 +206,10 @@ def describe(
         genes,
         module.class_weight_power,
     )
-    cells, index = data.validation, data.watched
+    cells, index, original = data.validation, data.watched, split.validation
     if not len(cells):
         cells, index = data.train, at_most(_JUDGED_CELLS, np.arange(len(data.train)), rng)
+        original = split.train
     judged = cells.batch(index)[X_KEY].to(module.device)
 
     def predict(measured: NDArray[np.bool_]) -> list[NDArray[Any]]:
@@ -215,7 +226,12 @@ def describe(
         source=problem.expression.source,
         attribution=attribution,
         without=without_table(
-            problem.tasks, [array[index] for array in cells.labels], genes, whole, predict
+            problem.tasks,
+            [array[original[index]] for array in problem.labels],
+            genes,
+            whole,
+            predict,
         ),
+        teacher=trained.lesson.table(),
         **tables,
     )

@@ -109,7 +109,19 @@ class Categorical(Task):
         return np.asarray(encoded != MISSING_CODE)
 
     def blank(self, encoded: NDArray[Any], hidden: NDArray[np.bool_]) -> NDArray[Any]:
+        if encoded.ndim == 2:  # probabilities, as a teacher gives them
+            return np.where(hidden[:, None], np.array(0, dtype=encoded.dtype), encoded)
         return np.where(hidden, np.array(MISSING_CODE, dtype=encoded.dtype), encoded)
+
+    def taught(
+        self, encoded: NDArray[Any], prediction: NDArray[Any], cells: NDArray[np.bool_]
+    ) -> NDArray[Any]:
+        """Return the probabilities of the classes, of shape ``(n_obs, n_classes)``."""
+        table = np.zeros((len(encoded), self.n_outputs), dtype=np.float32)
+        seen = np.flatnonzero(self.observed(encoded))
+        table[seen, encoded[seen]] = 1
+        table[cells] = prediction[cells]
+        return table
 
     def only_in(self, encoded: NDArray[Any], chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Mark the chosen cells of a class that no other cell has."""
@@ -123,7 +135,10 @@ class Categorical(Task):
         return Classes(encoded)
 
     def points_told(self, encoded: NDArray[Any]) -> Sequence[str]:
-        codes = np.unique(encoded[self.observed(encoded)])
+        if encoded.ndim == 2:  # probabilities, as a teacher gives them
+            codes = np.flatnonzero(encoded.any(axis=0))
+        else:
+            codes = np.unique(encoded[self.observed(encoded)])
         return [str(self.categories[code]) for code in codes]
 
     def regressands(
@@ -181,7 +196,11 @@ class Categorical(Task):
         return [keys.prediction(self.name), keys.confidence(self.name)]
 
     def written(
-        self, keys: Keys, prediction: NDArray[Any], min_confidence: float | None = None
+        self,
+        keys: Keys,
+        prediction: NDArray[Any],
+        obs_names: pd.Index,
+        min_confidence: float | None = None,
     ) -> Mapping[str, Any]:
         """Return the most probable class, missing below `min_confidence`, and its probability."""
         codes, confidence = prediction.argmax(axis=1), prediction.max(axis=1).clip(0, 1)

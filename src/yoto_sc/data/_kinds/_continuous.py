@@ -61,6 +61,11 @@ class Continuous(Task):
     def blank(self, encoded: NDArray[Any], hidden: NDArray[np.bool_]) -> NDArray[Any]:
         return np.where(hidden, np.array(np.nan, dtype=encoded.dtype), encoded)
 
+    def taught(
+        self, encoded: NDArray[Any], prediction: NDArray[Any], cells: NDArray[np.bool_]
+    ) -> NDArray[Any]:
+        return np.where(cells, prediction.astype(encoded.dtype), encoded)
+
     def only_in(self, encoded: NDArray[Any], chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Mark the chosen cells with a value, if fewer than two values are found elsewhere."""
         observed = self.observed(encoded)
@@ -100,7 +105,11 @@ class Continuous(Task):
         return [keys.prediction(self.name)]
 
     def written(
-        self, keys: Keys, prediction: NDArray[Any], min_confidence: float | None = None
+        self,
+        keys: Keys,
+        prediction: NDArray[Any],
+        obs_names: pd.Index,
+        min_confidence: float | None = None,
     ) -> Mapping[str, Any]:
         del min_confidence
         return {keys.prediction(self.name): prediction.astype(np.float32)}

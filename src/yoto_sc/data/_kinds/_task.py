@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     import numpy as np
+    import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
 
@@ -27,8 +28,8 @@ class Task(ABC):
 
     A kind of task is a subclass in a file of its own. It says how labels are read and written,
     and which of the package's heads, closed forms and scores suit them. Encoded labels are an
-    array of shape ``(n_obs,)`` in which missing labels are marked; a prediction is what the
-    kind's head returns for some cells.
+    array of shape ``(n_obs,)``, or ``(n_obs, n_columns)`` for vectors, in which missing labels are
+    marked; a prediction is what the kind's head returns for some cells.
 
     Parameters
     ----------
@@ -42,11 +43,15 @@ class Task(ABC):
     """What the kind is called in tables and files."""
     argument: ClassVar[str]
     """The argument of the public functions that names tasks of this kind."""
+    place: ClassVar[Literal["obs", "obsm"]] = "obs"
+    """Where labels are read and predictions are written."""
+    is_derived: ClassVar[bool] = False
+    """Whether labels are made from the expression of the training cells, rather than read."""
     metric: ClassVar[str]
     """The score that stands for a task where there is room for one."""
     score_names: ClassVar[Sequence[str]]
     """The names of all scores."""
-    head: ClassVar[Literal["cross_entropy", "squared_error"]]
+    head: ClassVar[Literal["cross_entropy", "squared_error", "vector"]]
     """Which head of the network predicts it."""
     linear_head: ClassVar[Literal["logistic", "ridge"]]
     """Which linear model judges exchanges of genes."""
@@ -108,6 +113,10 @@ class Task(ABC):
     def decode(self, prediction: NDArray[Any]) -> Any:
         """Turn a prediction into labels, of shape ``(n_obs,)``."""
 
+    def decoded(self, prediction: NDArray[Any]) -> Mapping[str, Any]:
+        """Turn a prediction into columns of a table, by name."""
+        return {self.name: self.decode(prediction)}
+
     @abstractmethod
     def observed(self, encoded: NDArray[Any]) -> NDArray[np.bool_]:
         """Which entries hold a label, shape ``(n_obs,)``."""
@@ -115,6 +124,22 @@ class Task(ABC):
     @abstractmethod
     def blank(self, encoded: NDArray[Any], hidden: NDArray[np.bool_]) -> NDArray[Any]:
         """Return the encoded labels with those of the `hidden` cells missing."""
+
+    @abstractmethod
+    def taught(
+        self, encoded: NDArray[Any], prediction: NDArray[Any], cells: NDArray[np.bool_]
+    ) -> NDArray[Any]:
+        """Return the encoded labels with what a teacher predicts in the place of some.
+
+        Parameters
+        ----------
+        encoded
+            Labels of all cells.
+        prediction
+            Of all cells.
+        cells
+            Those to take the prediction for, ``(n_obs,)``; all of them lack a label.
+        """
 
     @abstractmethod
     def only_in(self, encoded: NDArray[Any], chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -200,15 +225,26 @@ class Task(ABC):
         del encoded, prediction
         return []
 
+    def column_scores(
+        self, encoded: NDArray[Any], prediction: NDArray[Any]
+    ) -> list[dict[str, Any]]:
+        """Score each column of a vector; there are none for one label a cell."""
+        del encoded, prediction
+        return []
+
     @abstractmethod
     def columns(self, keys: Keys) -> list[str]:
-        """Names of the obs columns that hold predictions."""
+        """Names of the entries of :attr:`place` that hold predictions."""
 
     @abstractmethod
     def written(
-        self, keys: Keys, prediction: NDArray[Any], min_confidence: float | None = None
+        self,
+        keys: Keys,
+        prediction: NDArray[Any],
+        obs_names: pd.Index,
+        min_confidence: float | None = None,
     ) -> Mapping[str, Any]:
-        """Return what is written of a prediction, by obs column."""
+        """Return what is written of a prediction, by entry of :attr:`place`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types for JSON; :func:`yoto_sc.data.task_from_dict` is its inverse."""

@@ -1,0 +1,215 @@
+"""What labels make of some genes, as forward selection and leaving out read it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RIDGE = 0.1
+"""Added to unit variances within classes: near copies and rare genes bring little."""
+_TINY = 1e-9
+"""Variances are at least this."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moments(ABC):
+    """What the labels of one task make of some genes of unit variance."""
+
+    @abstractmethod
+    def stepper(self, n_steps: int) -> Stepper:
+        """Return what tells, step by step, how much of the task is left open."""
+
+    @abstractmethod
+    def without(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Tell how much is left open with all genes, and with each one left out.
+
+        Returns
+        -------
+        For each point that is told, shape ``(n_points,)`` and ``(n_points, n_vars)``. The mean
+        over the points is what the criterion says of the task.
+        """
+
+
+class Stepper(ABC):
+    """Genes that are in, by a Cholesky factorisation of a covariance on the way.
+
+    Parameters
+    ----------
+    covariance
+        Of the genes, shape ``(n_vars, n_vars)``.
+    projections
+        What a gene brings to each point, given those that are in, shape ``(n_points, n_vars)``.
+    n_steps
+        Number of genes that will be added.
+    """
+
+    def __init__(
+        self, covariance: NDArray[np.float64], projections: NDArray[np.float64], n_steps: int
+    ) -> None:
+        self._covariance = covariance
+        self._variances = np.diagonal(covariance).copy()
+        self._factor = np.empty((len(covariance), n_steps))
+        self._n_added = 0
+        self._projections = projections
+
+    @abstractmethod
+    def left(self) -> NDArray[np.float64]:
+        """Return what would be left open with each gene added, from 0 to 1, ``(n_vars,)``."""
+
+    def add(self, j: int) -> None:
+        """Condition on the j-th gene."""
+        known = self._factor[:, : self._n_added]
+        column = self._covariance[:, j] - known @ known[j]
+        scale = np.sqrt(max(column[j], _TINY))
+        column /= scale
+        scores = self._projections[:, j] / scale
+        self._note(scores)
+        self._projections = self._projections - np.outer(scores, column)
+        self._factor[:, self._n_added] = column
+        self._n_added += 1
+        self._variances -= column**2
+
+    @abstractmethod
+    def _note(self, scores: NDArray[np.float64]) -> None:
+        """Take in what the added gene brings to each point, shape ``(n_points,)``."""
+
+    def _scaled(self) -> NDArray[np.float64]:
+        return self._projections / np.sqrt(np.maximum(self._variances, _TINY))
+
+
+@dataclass(frozen=True, eq=False)
+class PairMoments(Moments):
+    r"""Points, all pairs of which are to be told apart.
+
+    What is left open is the mean over pairs of Wilks' lambda. Without the gene j, the squared
+    Mahalanobis distance of two points whose means differ by d shrinks by
+    :math:`(W^{-1} d)_j^2 / (W^{-1})_{jj}`.
+
+    Parameters
+    ----------
+    means
+        The points, shape ``(n_points, n_vars)``.
+    within
+        The covariance around them, shape ``(n_vars, n_vars)``.
+    """
+
+    means: NDArray[np.float64]
+    within: NDArray[np.float64]
+
+    def stepper(self, n_steps: int) -> Stepper:
+        return _PairStepper(self.within, self.means, n_steps)
+
+    def without(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        precision = np.linalg.inv(self.within)
+        scores = self.means @ precision
+        n_points, n_vars = self.means.shape
+        complete, without = np.ones(n_points), np.ones((n_points, n_vars))
+        for a in range(n_points):  # one point at a time: all pairs may be too many to hold
+            others = np.arange(n_points) != a
+            if others.any():
+                d, w = self.means[others] - self.means[a], scores[others] - scores[a]
+                distances = (d * w).sum(axis=1)
+                shrunk = distances[:, None] - w**2 / np.diagonal(precision)
+                complete[a] = (1 / (1 + distances / 4)).mean()
+                without[a] = (1 / (1 + np.maximum(shrunk, 0) / 4)).mean(axis=0)
+        return complete, without
+
+
+class _PairStepper(Stepper):
+    """Distances of points; a gene brings the difference of their means."""
+
+    def __init__(
+        self, covariance: NDArray[np.float64], projections: NDArray[np.float64], n_steps: int
+    ) -> None:
+        super().__init__(covariance, projections, n_steps)
+        self._distances = np.zeros((len(projections), len(projections)))
+
+    def left(self) -> NDArray[np.float64]:
+        """Return the mean lambda of the pairs."""
+        return mean_lambda(self._scaled(), self._distances)
+
+    def _note(self, scores: NDArray[np.float64]) -> None:
+        self._distances += (scores[:, None] - scores) ** 2
+
+
+@dataclass(frozen=True, eq=False)
+class DirectionMoments(Moments):
+    r"""Columns of a target, the variance of which is to be explained.
+
+    What is left open is :math:`1 - R^2` of the regression on the genes, over all columns by their
+    variance. Without the gene j, a column's explained share falls by
+    :math:`(\Sigma^{-1} b)_j^2 / (\Sigma^{-1})_{jj}`, where b are its covariances with the genes.
+
+    Parameters
+    ----------
+    projections
+        Covariances of the columns, of unit variance, with the genes, ``(n_columns, n_vars)``.
+    covariance
+        Of the genes, shape ``(n_vars, n_vars)``.
+    shares
+        Of the columns in the variance of the target, ``(n_columns,)``; they sum to 1.
+    """
+
+    projections: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    shares: NDArray[np.float64]
+
+    def stepper(self, n_steps: int) -> Stepper:
+        roots = np.sqrt(self.shares)[:, None]
+        return _DirectionStepper(self.covariance, self.projections * roots, n_steps)
+
+    def without(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        precision = np.linalg.inv(self.covariance)
+        coefficients = self.projections @ precision
+        left = 1 - (coefficients * self.projections).sum(axis=1)
+        falls = coefficients**2 / np.diagonal(precision)
+        weights = self.shares * len(self.shares)  # so that the mean is by variance
+        return weights * left, weights[:, None] * (left[:, None] + falls)
+
+
+class _DirectionStepper(Stepper):
+    """What is explained of a target; a gene brings its partial covariances with the columns."""
+
+    def __init__(
+        self, covariance: NDArray[np.float64], projections: NDArray[np.float64], n_steps: int
+    ) -> None:
+        super().__init__(covariance, projections, n_steps)
+        self._explained = 0.0
+
+    def left(self) -> NDArray[np.float64]:
+        """Return 1 - R²."""
+        gains: NDArray[np.float64] = (self._scaled() ** 2).sum(axis=0)
+        return np.maximum(1 - self._explained - gains, 0)
+
+    def _note(self, scores: NDArray[np.float64]) -> None:
+        self._explained += float(scores @ scores)
+
+
+def mean_lambda(
+    means: NDArray[np.float64], distances: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Return the mean of Wilks' lambda over the pairs of classes, for each gene ``(n_vars,)``.
+
+    Parameters
+    ----------
+    means
+        Of the classes, in units of each gene's standard deviation within them, shape
+        ``(n_classes, n_vars)``.
+    distances
+        Squared distances of the classes by other genes, ``(n_classes, n_classes)``; `None`: there
+        are no other genes.
+    """
+    total = np.zeros(means.shape[1])
+    for a in range(1, len(means)):  # one class at a time: all pairs may be too many to hold
+        squares = (means[:a] - means[a]) ** 2
+        if distances is not None:
+            squares += distances[a, :a, None]
+        total += (1 / (1 + squares / 4)).sum(axis=0)
+    n_pairs = len(means) * (len(means) - 1) / 2
+    return total / max(n_pairs, 1)
