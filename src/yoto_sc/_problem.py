@@ -15,6 +15,7 @@ from yoto_sc.data import (
     n_components,
     read_expression,
     read_tasks,
+    with_weights,
 )
 from yoto_sc.rules import Requirements
 
@@ -67,6 +68,8 @@ class Problem:
         keys: Mapping[str, Sequence[str]],
         *,
         transcriptome: bool | int = False,
+        task_weights: Mapping[str, float] | None = None,
+        class_weights: Mapping[str, Mapping[Any, float]] | None = None,
         layer: str | None = None,
         split_key: str | None = None,
         unlabeled: str | Sequence[object] = (),
@@ -85,9 +88,11 @@ class Problem:
         check_split_is_no_task(split_key, [key for named in keys.values() for key in named])
         no_labels = tuple(c for c in as_list(unlabeled, "unlabeled") if not _is_missing(c))
         tasks = read_tasks(adata, keys, no_labels)
+        if components:
+            tasks = (*tasks, Transcriptome.of(components))
         return cls.from_tasks(
             adata,
-            (*tasks, Transcriptome.of(components)) if components else tasks,
+            with_weights(tasks, task_weights, class_weights),
             layer=layer,
             split_key=split_key,
             unlabeled=no_labels,

@@ -19,6 +19,7 @@ from yoto_sc.data._tasks import (
     named_tasks,
     read_tasks,
     task_from_dict,
+    with_weights,
 )
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "read_expression",
     "read_tasks",
     "task_from_dict",
+    "with_weights",
 ]

@@ -46,6 +46,8 @@ def select(
     continuous_keys: str | Sequence[str] = (),
     obsm_keys: str | Sequence[str] = (),
     transcriptome: bool | int = False,
+    task_weights: Mapping[str, float] | None = None,
+    class_weights: Mapping[str, Mapping[Any, float]] | None = None,
     layer: str | None = None,
     split_key: str | None = None,
     group_key: str | None = "auto",
@@ -105,6 +107,12 @@ def select(
         Predict the transcriptome itself, as a task of this name: the leading principal components
         of the log-normalised variable genes, fitted to the training cells alone. `True` for 30 of
         them, or their number. It needs no labels, and may stand alone or beside other tasks.
+    task_weights
+        What tasks count for beside others, such as ``{"cd4_subsets": 2}``, in the search and in
+        the loss; 1 for those that are not named.
+    class_weights
+        What classes of a task count for beside its others, such as
+        ``{"cell_type": {"Treg": 3}}``.
     layer
         Layer to read expression from; `None`: ``X``. Where ``X`` is scaled and ``adata.raw`` has
         the same genes unscaled, these are read.
@@ -276,6 +284,8 @@ def select(
         adata,
         keys,
         transcriptome=transcriptome,
+        task_weights=task_weights,
+        class_weights=class_weights,
         layer=layer,
         split_key=split_key,
         unlabeled=unlabeled,
@@ -297,6 +307,11 @@ def select(
         "n_genes": model.panel().n_genes,
         **{KINDS[kind].argument: named for kind, named in keys.items()},
         "transcriptome": problem.n_components or None,
+        "task_weights": {name: float(weight) for name, weight in (task_weights or {}).items()},
+        "class_weights": {
+            name: {str(category): float(weight) for category, weight in by_class.items()}
+            for name, by_class in (class_weights or {}).items()
+        },
         "expression": problem.expression.source,
         "is_counts": problem.expression.is_counts,
         "split_key": split_key,

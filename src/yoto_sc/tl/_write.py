@@ -27,7 +27,7 @@ def given_only(params: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in params.items()
-        if value is not None and not (isinstance(value, list) and not value)
+        if value is not None and not (isinstance(value, list | dict) and not value)
     }
 
 

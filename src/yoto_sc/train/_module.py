@@ -120,8 +120,8 @@ class YOTOModule(BaseModuleClass):
         self.selector.required.copy_(torch.from_numpy(start.required))
         self.encoder.mean.copy_(torch.from_numpy(moments[0]))
         self.encoder.scale.copy_(torch.from_numpy(moments[1]))
-        for head, task_labels in zip(self.heads, labels, strict=True):
-            head.calibrate(torch.from_numpy(task_labels))
+        for task, head, task_labels in zip(self.tasks, self.heads, labels, strict=True):
+            head.calibrate(torch.from_numpy(task_labels), task.class_weights)
 
     def reset_weights(self, generator: torch.Generator | None = None) -> None:
         """Forget what the network has learned, but not the genes; new weights are drawn."""
@@ -180,7 +180,7 @@ class YOTOModule(BaseModuleClass):
         inference_outputs: dict[str, Any],
         generative_outputs: dict[str, torch.Tensor],
     ) -> LossOutput:
-        """Sum the tasks' losses, each relative to a constant guess, averaged over the members."""
+        """Sum the tasks' losses by their weights, each averaged over the members."""
         losses = self.losses(tensors, generative_outputs)
         total = torch.stack(list(losses.values())).sum()
         n_obs = inference_outputs["inputs"].shape[1]
@@ -189,13 +189,13 @@ class YOTOModule(BaseModuleClass):
     def losses(
         self, tensors: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """Return the tasks' losses by task key, each relative to a constant guess."""
+        """Return the tasks' losses by task key, relative to a constant guess, times the weight."""
         losses = {}
-        for key, head in zip(outputs, self.heads, strict=True):
+        for task, key, head in zip(self.tasks, outputs, self.heads, strict=True):
             labels = tensors[key]
             if tensors[X_KEY].dim() == 2:  # all members see the same cells
                 labels = labels.expand(self.n_members, *labels.shape)
-            losses[key] = head.loss(outputs[key], labels).mean()
+            losses[key] = task.weight * head.loss(outputs[key], labels).mean()
         return losses
 
     @torch.inference_mode()

@@ -17,6 +17,7 @@ from yoto_sc.judge import (
     all_cells,
     at_most,
     attribute,
+    beyond_chance,
     judge,
     panel_table,
     path_sizes,
@@ -107,9 +108,17 @@ class Training:
         rng: np.random.Generator,
         *,
         screening: Screening | None = None,
+        among: NDArray[np.bool_] | None = None,
         description: str = "Selecting genes",
     ) -> Trained:
         """Train on the training cells of a lesson.
+
+        Parameters
+        ----------
+        screening
+            Of its genes, if that was done before.
+        among
+            Tasks that genes may be selected for, ``(n_tasks,)``; `None`: all.
 
         Raises
         ------
@@ -123,6 +132,7 @@ class Training:
             recipe.annealing.n_genes,
             self.module.class_weight_power,
             rng.spawn(1)[0],
+            among,
         )
         data = SelectionData(lesson, start.genes, recipe, self.module.n_members, rng)
         module = deepcopy(self.module)
@@ -170,21 +180,43 @@ class Training:
         judgement = judge(
             lessons[0].problem, answers, n_genes, self.module.class_weight_power, judge_rng
         )
+        among = np.ones(len(problem.tasks), dtype=bool)
         if len(lessons) > 1:
+            among = _predicted(lessons[0], answers, judgement, teach_rng)
             trained = self.run(
                 lessons[1],
                 np.random.default_rng(recipe.seed),
                 screening=screenings[1],
+                among=among,
                 description="Selecting on all cells",
             )
             copy_temperatures(judged.module, trained.module)
-        for task in compress(problem.tasks, ~trained.plan.told):
+        passed_over = ~trained.plan.told
+        for task in compress(problem.tasks, passed_over & among):
             logger.warning(
                 "No gene tells more about %r than chance would: genes are selected for the other "
                 "tasks.",
                 task.name,
             )
+        for task in compress(problem.tasks, passed_over & ~among):
+            logger.warning(
+                "On held-out cells, the panel tells no more about %r than chance would (%s %.2f): "
+                "on all cells, genes are selected for the other tasks.",
+                task.name,
+                task.metric,
+                judgement.metrics.loc[task.name, task.metric],
+            )
         return trained, describe(trained, answers, judgement, describe_rng)
+
+
+def _predicted(
+    lesson: Lesson, answers: Answers, judgement: Judgement, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Tell which tasks the first training could predict better than chance, ``(n_tasks,)``."""
+    cells = lesson.split.validation[answers.on_path]
+    labels = [array[cells] for array in lesson.problem.labels]
+    predictions = answers.by_size[judgement.n_genes]
+    return beyond_chance(lesson.problem.tasks, labels, predictions, rng)
 
 
 def describe(

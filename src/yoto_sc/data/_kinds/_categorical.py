@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -20,7 +20,7 @@ from yoto_sc.metrics import (
 from yoto_sc.select import Classes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from anndata import AnnData
     from numpy.typing import NDArray
@@ -47,10 +47,15 @@ class Categorical(Task):
         The classes that were observed, in the column's own order.
     ordered
         Whether the column says that this order means something.
+    weight
+        See :class:`Task`.
+    class_weights
+        What each class counts for beside others, of mean 1; empty: all alike.
     """
 
     categories: tuple[Category, ...] = ()
     ordered: bool = False
+    class_weights: tuple[float, ...] = field(default=(), kw_only=True)
 
     kind: ClassVar = "categorical"
     argument: ClassVar = "categorical_keys"
@@ -77,14 +82,33 @@ class Categorical(Task):
         codes, recoded = np.unique(encoded[seen], return_inverse=True)
         labels = np.full_like(encoded, MISSING_CODE)
         labels[seen] = recoded
-        return replace(self, categories=tuple(self.categories[code] for code in codes)), labels
+        return self._of_classes(codes), labels
 
     def in_sorted_order(self) -> Self:
         """Sort the classes; where two are as probable, their order decides."""
         try:
-            return replace(self, categories=tuple(sorted(self.categories)))
+            return self._of_classes(sorted(range(self.n_outputs), key=self.categories.__getitem__))
         except TypeError:  # of several types
             return self
+
+    def weighted(self, weight: float, class_weights: Mapping[Any, float] | None = None) -> Self:
+        """Return the task with what it, and each class, counts for; see :meth:`Task.weighted`."""
+        given = class_weights or {}
+        unknown = [name for name in given if name not in self.categories]
+        if unknown:
+            raise KeyError(
+                f"`class_weights` names classes {unknown} that task {self.name!r} does not show. "
+                f"Its classes are {list(self.categories)}."
+            )
+        factors = np.array([given.get(category, 1.0) for category in self.categories])
+        factors /= factors.mean()
+        return replace(self, weight=weight, class_weights=tuple(factors.tolist()) if given else ())
+
+    def _of_classes(self, codes: Iterable[int]) -> Self:
+        """Return the task with some of its classes, in this order."""
+        categories = tuple(self.categories[code] for code in codes)
+        weights = tuple(self.class_weights[code] for code in codes) if self.class_weights else ()
+        return replace(self, categories=categories, class_weights=weights)
 
     def encode(self, column: pd.Series) -> NDArray[Any]:
         code_of: dict[object, int] = {c: code for code, c in enumerate(self.categories)}
@@ -132,7 +156,7 @@ class Categorical(Task):
         return encoded
 
     def target(self, encoded: NDArray[Any]) -> Classes:
-        return Classes(encoded)
+        return Classes(encoded, self.weight, self.class_weights)
 
     def points_told(self, encoded: NDArray[Any]) -> Sequence[str]:
         if encoded.ndim == 2:  # probabilities, as a teacher gives them
@@ -216,11 +240,18 @@ class Categorical(Task):
             **super().to_dict(),
             "categories": list(self.categories),
             "ordered": self.ordered,
+            **({"class_weights": list(self.class_weights)} if self.class_weights else {}),
         }
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        return cls(record["name"], tuple(record["categories"]), record["ordered"])
+        return cls(
+            record["name"],
+            tuple(record["categories"]),
+            record["ordered"],
+            weight=record.get("weight", 1.0),
+            class_weights=tuple(record.get("class_weights", ())),
+        )
 
 
 def _plain(category: Any) -> Category:

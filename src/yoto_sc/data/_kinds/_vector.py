@@ -111,7 +111,7 @@ class Vector(Task):
         return chosen & self.observed(encoded)
 
     def target(self, encoded: NDArray[Any]) -> Vectors:
-        return Vectors(encoded)
+        return Vectors(encoded, self.weight)
 
     def points_told(self, encoded: NDArray[Any]) -> Sequence[str]:
         """Name the columns, where they have names."""
@@ -174,7 +174,12 @@ class Vector(Task):
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        return cls(record["name"], tuple(record["names"]), bool(record["is_table"]))
+        return cls(
+            record["name"],
+            tuple(record["names"]),
+            bool(record["is_table"]),
+            weight=record.get("weight", 1.0),
+        )
 
 
 def _as_float(entry: Any, name: str) -> NDArray[np.float64]:
