@@ -166,7 +166,7 @@ class YOTO(PredictionMixin, SavingMixin):
             largest = rules.largest_size(largest)
         self.n_genes = n_genes
         self.random_state = int(random_state)
-        self.selection_ = None
+        self.selection_ = self.decoder_ = None
         self._n_trained = largest
         self.module = YOTOModule(
             min(n_allowed, start_length(largest)),
@@ -360,11 +360,11 @@ class YOTO(PredictionMixin, SavingMixin):
         with one_thread():
             split = self._split(problem, validation_size, rng)
             training = Training(problem, recipe, self.module)
-            trained, selection = training.fit(split, rng, self.n_genes, refit=refit)
-        self.module, self.trainer = trained.module, trained.trainer
+            outcome = training.fit(split, rng, self.n_genes, refit=refit)
+        self.module, self.trainer = outcome.trained.module, outcome.trained.trainer
         self.train_indices, self.validation_indices = split.train, split.validation
         self.is_trained_ = True
-        self.selection_ = selection
+        self.selection_, self.decoder_ = outcome.selection, outcome.decoder
 
     def _course(self) -> Annealing:
         """Return the default course of the panel."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from os import PathLike
 from typing import TYPE_CHECKING, Literal
 
 from yoto_sc._checks import check_adata, check_fraction, check_written_keys
 from yoto_sc._keys import DEFAULT_KEY, Keys
+from yoto_sc.tl._models import as_model
 from yoto_sc.tl._write import result_places, write_predictions
 
 if TYPE_CHECKING:
@@ -97,18 +97,10 @@ def predict(
     >>> measured.obs["yoto_bulk_labels"].cat.categories.size
     10
     """
-    from yoto_sc.model import YOTO
-
     check_adata(adata)
     if min_confidence is not None:
         check_fraction(min_confidence, "min_confidence")
-    if isinstance(model, str | PathLike):
-        model = YOTO.load(model, accelerator="cpu")
-    if not isinstance(model, YOTO):
-        raise TypeError(
-            "model must be a yoto_sc.model.YOTO or the directory of a saved one, not "
-            f"{type(model).__name__}."
-        )
+    model = as_model(model)
     names = Keys(key_added)
     for place, written in result_places(names, model.tasks).items():
         labels = [task.name for task in model.tasks if task.place == place]

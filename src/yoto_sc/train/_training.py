@@ -23,7 +23,7 @@ from yoto_sc.judge import (
     path_sizes,
     without_table,
 )
-from yoto_sc.teach import prepare
+from yoto_sc.teach import Joint, fit_decoder, prepare
 from yoto_sc.train._batches import SelectionData
 from yoto_sc.train._module import X_KEY
 from yoto_sc.train._plan import SelectionTrainingPlan
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from yoto_sc._problem import Problem
     from yoto_sc.judge import Judgement, Split
     from yoto_sc.select import Screening
-    from yoto_sc.teach import Lesson
+    from yoto_sc.teach import Decoder, Lesson
     from yoto_sc.train._module import YOTOModule
     from yoto_sc.train._recipe import Recipe
 
@@ -47,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 _JUDGED_CELLS = 2000
 """Where no cell is held out, losses are taken on at most this many training cells."""
+_DECODED_CELLS = 20_000
+"""All genes are decoded by what at most so many cells tell."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,25 @@ class Trained:
             predict=predict,
             history=self.plan.history,
         )
+
+    def joint(self, cells: NDArray[np.intp], total: float) -> Joint:
+        """Put what the network predicts of the transcriptome beside the expression of all genes.
+
+        Parameters
+        ----------
+        cells
+            Indices of shape ``(n_cells,)``.
+        total
+            See :class:`~yoto_sc.teach.Decoder`.
+        """
+        problem, genes = self.lesson.problem, self.ranking[: self.module.n_genes]
+
+        def values(rows: slice) -> NDArray[np.float32]:
+            return problem.expression.take(cells[rows], genes).toarray()
+
+        predictions, _ = self.module.predict_all(len(cells), values, len(genes))
+        found = next(p for p, t in zip(predictions, problem.tasks, strict=True) if t.is_derived)
+        return Joint.of(found, problem.expression, cells, total)
 
 
 @dataclass(frozen=True)
@@ -161,7 +182,7 @@ class Training:
         n_genes: int | Literal["auto"],
         *,
         refit: bool,
-    ) -> tuple[Trained, Selection]:
+    ) -> Outcome:
         """Train and judge on `split`; then, if asked, train once more, on all cells."""
         problem, recipe = self.problem, self.recipe
         judge_rng, describe_rng = rng.spawn(2)
@@ -191,6 +212,7 @@ class Training:
                 description="Selecting on all cells",
             )
             copy_temperatures(judged.module, trained.module)
+        _report_teachers(lessons[0])
         passed_over = ~trained.plan.told
         for task in compress(problem.tasks, passed_over & among):
             logger.warning(
@@ -206,7 +228,51 @@ class Training:
                 task.metric,
                 judgement.metrics.loc[task.name, task.metric],
             )
-        return trained, describe(trained, answers, judgement, describe_rng)
+        selection = describe(trained, answers, judgement, describe_rng)
+        return Outcome(trained, selection, _decoder(judged, trained, teach_rng))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What comes of a whole selection."""
+
+    trained: Trained
+    selection: Selection
+    decoder: Decoder | None  # where the transcriptome was learned
+
+
+def _decoder(judged: Trained, trained: Trained, rng: np.random.Generator) -> Decoder | None:
+    """Learn to tell all genes from the transcriptome that the final network predicts.
+
+    How well that works is told by the first network, its training cells and the held-out ones.
+    """
+    components = trained.lesson.components
+    if components is None or not any(task.is_derived for task in trained.lesson.problem.tasks):
+        return None
+    total, split = components.total, judged.lesson.split
+    seen, unseen = (
+        judged.joint(at_most(_DECODED_CELLS, cells, rng), total)
+        for cells in (split.train, split.validation)
+    )
+    whole = seen
+    if trained is not judged:
+        whole = trained.joint(at_most(_DECODED_CELLS, trained.lesson.split.train, rng), total)
+    return fit_decoder(total, whole, (seen, unseen))
+
+
+def _report_teachers(lesson: Lesson) -> None:
+    """Say what became of cells without a label."""
+    for row in lesson.table().itertuples():
+        logger.warning(
+            "%s: %d training cells without a label %s a teacher that reads all genes (out-of-fold "
+            "%s %.3f%s).",
+            row.Index,
+            row.n_unlabeled,
+            "learn from" if row.is_used else "stay without",
+            row.metric,
+            row.teacher_score,
+            "" if np.isnan(row.panel_score) else f"; a panel alone {row.panel_score:.3f}",
+        )
 
 
 def _predicted(
