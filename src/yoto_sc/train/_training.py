@@ -9,6 +9,7 @@ from itertools import compress
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 
 from yoto_sc.judge import (
@@ -271,7 +272,7 @@ def _report_teachers(lesson: Lesson) -> None:
             "learn from" if row.is_used else "stay without",
             row.metric,
             row.teacher_score,
-            "" if np.isnan(row.panel_score) else f"; a panel alone {row.panel_score:.3f}",
+            "" if pd.isna(row.panel_score) else f"; a panel alone {row.panel_score:.3f}",
         )
 
 
