@@ -9,7 +9,6 @@ from itertools import compress
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 import torch
 
 from yoto_sc.judge import (
@@ -263,16 +262,17 @@ def _decoder(judged: Trained, trained: Trained, rng: np.random.Generator) -> Dec
 
 def _report_teachers(lesson: Lesson) -> None:
     """Say what became of cells without a label."""
-    for row in lesson.table().itertuples():
+    table = lesson.table()
+    for task, verdict in zip(table.index, lesson.verdicts.values(), strict=True):
         logger.warning(
             "%s: %d training cells without a label %s a teacher that reads all genes (out-of-fold "
             "%s %.3f%s).",
-            row.Index,
-            row.n_unlabeled,
-            "learn from" if row.is_used else "stay without",
-            row.metric,
-            row.teacher_score,
-            "" if pd.isna(row.panel_score) else f"; a panel alone {row.panel_score:.3f}",
+            task,
+            table.loc[task, "n_unlabeled"],
+            "learn from" if verdict.is_used else "stay without",
+            table.loc[task, "metric"],
+            verdict.teacher,
+            "" if np.isnan(verdict.panel) else f"; a panel alone {verdict.panel:.3f}",
         )
 
 
