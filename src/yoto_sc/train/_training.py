@@ -193,8 +193,8 @@ class Training:
         }
         lessons = [prepare(problem, split, teach_rng, **how)]
         if refit and len(split.validation) > 0:
-            whole, verdicts = all_cells(problem.expression.n_obs), lessons[0].verdicts
-            lessons.append(prepare(problem, whole, teach_rng, verdicts=verdicts, **how))
+            whole = all_cells(problem.expression.n_obs)
+            lessons.append(prepare(problem, whole, teach_rng, before=lessons[0], **how))
         screenings = screen(lessons)
         judged = trained = self.run(lessons[0], rng, screening=screenings[0])
         answers = judged.answers(problem.rules.smallest_size)
