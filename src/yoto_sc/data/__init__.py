@@ -4,7 +4,13 @@ from yoto_sc.data._expression import Expression
 from yoto_sc.data._in_memory import MemoryExpression
 from yoto_sc.data._kinds import KINDS, Categorical, Continuous, Task
 from yoto_sc.data._reading import former_layer, layer_of, read_expression
-from yoto_sc.data._tasks import check_task_keys, keys_by_kind, read_tasks, task_from_dict
+from yoto_sc.data._tasks import (
+    check_task_keys,
+    keys_by_kind,
+    point_out_no_labels,
+    read_tasks,
+    task_from_dict,
+)
 
 __all__ = [
     "KINDS",
@@ -17,6 +23,7 @@ __all__ = [
     "former_layer",
     "keys_by_kind",
     "layer_of",
+    "point_out_no_labels",
     "read_expression",
     "read_tasks",
     "task_from_dict",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
 
 from yoto_sc._checks import as_list
 from yoto_sc.data._kinds import KINDS, Task
@@ -11,9 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from anndata import AnnData
+    from numpy.typing import NDArray
 
     Keys = Mapping[str, Sequence[str]]
     """By the name of the kind, the keys of the tasks."""
+
+logger = logging.getLogger(__name__)
 
 
 def keys_by_kind(**arguments: str | Sequence[Any] | None) -> dict[str, list[Any]]:
@@ -74,6 +81,26 @@ def read_tasks(adata: AnnData, keys: Keys, unlabeled: Collection[object] = ()) -
     return tuple(
         KINDS[kind].from_adata(adata, key, unlabeled) for kind in keys for key in keys[kind]
     )
+
+
+def point_out_no_labels(
+    tasks: Sequence[Task], labels: Sequence[NDArray[Any]], unlabeled: Collection[object]
+) -> None:
+    """Warn of classes that look as if they meant "no label", once for each task that has some."""
+    given = pd.Series(list(unlabeled), dtype=object).dropna()
+    for task, encoded in zip(tasks, labels, strict=True):
+        found = task.like_no_label(encoded)
+        if not found:
+            continue
+        to_copy = [*(c.item() if isinstance(c, np.generic) else c for c in given), *found]
+        counted = [f"{c!r} ({n} cell{'' if n == 1 else 's'})" for c, n in found.items()]
+        logger.warning(
+            "Task %r has classes that look like missing labels, but count like any other class: "
+            '%s. If they mean "no label", pass unlabeled=%r.',
+            task.name,
+            ", ".join(counted),
+            to_copy,
+        )
 
 
 def task_from_dict(record: Mapping[str, Any]) -> Task:

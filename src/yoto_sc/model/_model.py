@@ -20,7 +20,14 @@ from yoto_sc._checks import (
 )
 from yoto_sc._problem import Problem
 from yoto_sc._threads import one_thread
-from yoto_sc.data import KINDS, check_task_keys, keys_by_kind, layer_of
+from yoto_sc.data import (
+    KINDS,
+    check_task_keys,
+    keys_by_kind,
+    layer_of,
+    point_out_no_labels,
+    read_tasks,
+)
 from yoto_sc.judge import default_validation_size, split_cells
 from yoto_sc.model._fields import TaskField, registered_tasks
 from yoto_sc.model._predicting import PredictionMixin
@@ -32,6 +39,9 @@ from yoto_sc.train import X_KEY, Recipe, Training, YOTOModule, start_length, tas
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
+    from yoto_sc.data import Task
     from yoto_sc.judge import Split
     from yoto_sc.nn import Relaxation
 
@@ -204,13 +214,18 @@ class YOTO(PredictionMixin, SavingMixin):
         """
         setup_method_args = cls._get_setup_method_args(**locals())
         keys = keys_by_kind(categorical_keys=categorical_keys, continuous_keys=continuous_keys)
+        unlabeled = as_list(unlabeled, "unlabeled")
+        names = [(kind, name) for kind, named in keys.items() for name in named]
+        known: Sequence[tuple[Task, NDArray[Any]] | None] = [None] * len(names)
         if "source_registry" not in kwargs:  # new data need not have the labels
             check_task_keys(adata, keys)
             check_split_key(adata.obs, split_key)
-        unlabeled = as_list(unlabeled, "unlabeled")
-        names = [(kind, name) for kind, named in keys.items() for name in named]
+            read = read_tasks(adata, keys, unlabeled)  # all of them, before anything is written
+            labels = [task.encode(task.column(adata, task.name)) for task in read]
+            point_out_no_labels(read, labels, unlabeled)
+            known = list(zip(read, labels, strict=True))
         tasks = [
-            TaskField(task_key(position), name, kind, unlabeled)
+            TaskField(task_key(position), name, kind, unlabeled, known[position])
             for position, (kind, name) in enumerate(names)
         ]
         cls._register(adata, layer, tasks, setup_method_args, **kwargs)
