@@ -285,6 +285,31 @@ def test_wrong_data_get_one_line_and_exit_code_2(
     assert files_in(folder).keys() == before.keys()
 
 
+@pytest.mark.parametrize("command", ["select", "evaluate"])
+def test_numbers_as_classes(
+    command: str,
+    make_adata: Callable[..., AnnData],
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    adata = make_adata()
+    adata.obs["depth"] = np.arange(adata.n_obs) % 120 / 8
+    adata.write_h5ad("depth.h5ad")
+    Path("genes.txt").write_text("\n".join(["gene", *adata.var_names[:3]]))
+    more = {
+        "select": ["--n-genes", "5", "-o", "new", "--accelerator", "cpu"],
+        "evaluate": ["--genes", "genes.txt", "-o", "new.csv"],
+    }
+    before = files_in(folder)
+    assert cli.main([command, "depth.h5ad", "--categorical-key", "depth", *more[command]]) == 2
+    err = capsys.readouterr().err
+    assert "'depth'" in err
+    assert "120 classes for 160 labelled cells" in err
+    assert "continuous_keys" in err
+    assert err.count("\n") == 1
+    assert files_in(folder) == before
+
+
 def test_wrong_data_in_a_process(folder: Path) -> None:
     result = run(*SELECT, "--layer", "no", "--json", cwd=folder)
     assert result.returncode == 2

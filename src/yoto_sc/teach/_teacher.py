@@ -89,13 +89,14 @@ def examine(
     task, labels = problem.tasks[position], problem.labels[position][cells]
     fold_rng, panel_rng = rng.spawn(2)
     folds = fold_cells([task], [labels], min(_N_FOLDS, len(cells)), fold_rng)
-    prediction = task.guess(len(cells))
+    prediction, believed = task.guess(len(cells)), task.guess(len(cells))
     for fold in np.unique(folds):
         learned, asked = folds != fold, folds == fold
         if task.is_learnable(labels[learned]):
             teacher = TEACHERS[task.linear_head](task, features[learned], labels[learned])
             prediction[asked] = teacher.predict(features[asked])
-    temperature = fit_temperature(prediction, labels) if task.categories else 1.0
+            believed[asked] = teacher.believed(prediction[asked])
+    temperature = fit_temperature(believed, labels) if task.categories else 1.0
     score = task_score(task, labels, prediction)
     if ways == "use":
         return Verdict(score, float("nan"), temperature, is_used=True)
@@ -131,7 +132,7 @@ def teach(
     teacher = TEACHERS[task.linear_head](task, features[learned], labels[cells[learned]])
     asked = np.zeros(len(labels), dtype=bool)
     asked[cells[~seen]] = True
-    answers = teacher.predict(features[~seen])
+    answers = teacher.believed(teacher.predict(features[~seen]))
     if task.categories:
         answers = _sharpened(answers, temperature)
     prediction = task.guess(len(labels))
@@ -145,8 +146,11 @@ class LogisticTeacher:
     def __init__(self, task: Task, features: NDArray[np.float32], labels: NDArray[Any]) -> None:
         self._n_classes = task.n_outputs
         weights = task.regressands(labels, _CLASS_WEIGHT_POWER)[1]
-        self._model = LogisticRegression(max_iter=_MAX_ITERATIONS)
-        self._model.fit(features, labels, weights * len(weights) / weights.sum())
+        weights *= len(weights) / weights.sum()
+        self._model = LogisticRegression(max_iter=_MAX_ITERATIONS).fit(features, labels, weights)
+        classes, first = np.unique(labels, return_index=True)
+        self._class_weights = np.ones(task.n_outputs)
+        self._class_weights[classes] = weights[first]
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return probabilities of all classes, ``(n_obs, n_classes)``."""
@@ -154,6 +158,11 @@ class LogisticTeacher:
         if len(features):
             proba[:, self._model.classes_] = self._model.predict_proba(features)
         return proba
+
+    def believed(self, prediction: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Take the weights of the classes out of probabilities: they are for decisions alone."""
+        share = prediction / self._class_weights
+        return share / np.maximum(share.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
 
 
 class RidgeTeacher:
@@ -166,6 +175,10 @@ class RidgeTeacher:
         """Return values, ``(n_obs,)`` or ``(n_obs, n_columns)``."""
         shape = (0, *np.shape(self._model.intercept_))
         return self._model.predict(features) if len(features) else np.empty(shape)
+
+    def believed(self, prediction: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the values themselves."""
+        return prediction
 
 
 TEACHERS: dict[str, type[LogisticTeacher | RidgeTeacher]] = {

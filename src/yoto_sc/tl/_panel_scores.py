@@ -18,7 +18,7 @@ from yoto_sc._checks import (
 )
 from yoto_sc._panel import Panel
 from yoto_sc._threads import one_thread
-from yoto_sc.data import check_task_keys, read_expression, read_tasks
+from yoto_sc.data import check_task_keys, point_out_no_labels, read_expression, read_tasks
 from yoto_sc.metrics import cross_validated_scores, make_folds, redundancy_scores
 from yoto_sc.metrics._cross_validation import CLASSIFIERS
 from yoto_sc.tl._structure import Structure
@@ -72,12 +72,12 @@ def panel_scores(
     check_integer(random_state, "random_state", minimum=0, maximum=2**32 - 1)
     coordinates = _coordinates(adata, protocol.use_rep)
     known_markers = _marker_sets(protocol.markers)
-    tasks = [
-        task.in_sorted_order() for task in read_tasks(adata, keys, as_list(unlabeled, "unlabeled"))
-    ]
+    unlabeled = as_list(unlabeled, "unlabeled")
+    tasks = [task.in_sorted_order() for task in read_tasks(adata, keys, unlabeled)]
     labels = {task.name: task.encode_exactly(task.column(adata, task.name)) for task in tasks}
     folds = _folds(adata.obs, labels, split_key, protocol.n_splits, random_state)
     expression = read_expression(adata, layer)
+    point_out_no_labels(tasks, list(labels.values()), unlabeled)
 
     records: list[dict[str, Any]] = []
     with one_thread():

@@ -20,7 +20,13 @@ from yoto_sc._checks import (
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc._problem import Problem
 from yoto_sc._version import __version__
-from yoto_sc.data import KINDS, check_task_keys, keys_by_kind, named_tasks
+from yoto_sc.data import (
+    KINDS,
+    check_task_keys,
+    keys_by_kind,
+    named_tasks,
+    point_out_no_labels,
+)
 from yoto_sc.rules import Requirements, excluded_genes
 from yoto_sc.tl._groups import find_group_key, train_on_groups, with_group_scores
 from yoto_sc.tl._request import Request
@@ -95,7 +101,9 @@ def select(
         about 20 sizes up to 64 genes, whose held-out score is within one standard error of the
         best.
     categorical_keys
-        Columns of ``adata.obs`` with classes to predict.
+        Columns of ``adata.obs`` with classes to predict. Numbers may be classes too, up to
+        100 of them (20, if they have fractions). More are refused, unless the column's dtype is
+        categorical.
     continuous_keys
         Columns of ``adata.obs`` with numbers to predict.
     obsm_keys
@@ -153,7 +161,9 @@ def select(
         Column of ``adata.obs`` with the cell types for `max_crowding`; `None`: the first of
         `categorical_keys`. Categories in `unlabeled` are no type.
     unlabeled
-        Categories that stand for "no label", such as ``"Unknown"``.
+        Categories that stand for "no label", such as ``"Unknown"``. Others that are called so
+        (``"nan"``, ``"unassigned"``, ``"low_quality"``, empty text) are learned as classes, and a
+        warning names them.
     unlabeled_cells
         What cells without a label of a task learn. A teacher (logistic or ridge regression on
         principal components of the variable genes, labelled cells and others) predicts it from all
@@ -227,8 +237,8 @@ def select(
         An argument is of the wrong type.
     ValueError
         An argument is out of range, rules contradict each other (the smallest set of these is
-        named), a task has too few labels, or expression is not finite and non-negative. All errors
-        come before training, and leave `adata` as it was.
+        named), a task has too few labels, or numbers for classes, or expression is not finite and
+        non-negative. All errors come before training, and leave `adata` as it was.
     KeyboardInterrupt
         The training was stopped; `adata` is as it was.
 
@@ -355,6 +365,7 @@ def _report(problem: Problem, layer: str | None) -> None:
     for gene in problem.requirements.exclude:
         if not excluded_genes(problem.var_names, [gene]).any():
             logger.warning("exclude=%r matches no gene.", gene)
+    point_out_no_labels(problem.tasks, problem.labels, problem.unlabeled)
     for task, labels in zip(problem.tasks, problem.labels, strict=True):
         if not task.categories:
             continue

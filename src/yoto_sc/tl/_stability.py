@@ -20,7 +20,7 @@ from yoto_sc._checks import (
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc._problem import Problem
 from yoto_sc._version import __version__
-from yoto_sc.data import KINDS, check_task_keys, keys_by_kind
+from yoto_sc.data import KINDS, check_task_keys, keys_by_kind, point_out_no_labels
 from yoto_sc.judge import split_cells
 from yoto_sc.metrics import jaccard_index, kuncheva_index, mean_of_defined
 from yoto_sc.rules import Requirements
@@ -171,6 +171,7 @@ def stability(
         requirements=requirements,
     )
     request.check(problem)
+    point_out_no_labels(problem.tasks, problem.labels, problem.unlabeled)
 
     seeds = np.random.default_rng(random_state).integers(2**31, size=n_runs)
     samples = _samples(problem, subsample, seeds)

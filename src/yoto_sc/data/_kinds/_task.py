@@ -178,6 +178,11 @@ class Task(ABC):
         seen = encoded[self.observed(encoded)]
         return len(seen) > 0 and bool((seen != seen[0]).any())
 
+    def like_no_label(self, encoded: NDArray[Any]) -> Mapping[Category, int]:
+        """Count the cells of classes whose names look as if they meant "no label"."""
+        del encoded
+        return {}
+
     @abstractmethod
     def target(self, encoded: NDArray[Any]) -> Target:
         """Return the labels as closed forms see them."""
