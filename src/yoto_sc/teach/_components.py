@@ -138,8 +138,7 @@ def normalised(
         if total > 0:
             sums = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
             scale = (total / np.maximum(sums, _TINY)).astype(np.float32)
-            data = np.log1p(block.data * np.repeat(scale, np.diff(block.indptr)))
-            block = sp.csr_matrix((data, block.indices, block.indptr), shape=block.shape)
+            block = sp.csr_matrix(block.multiply(scale[:, None])).log1p()
         yield rows, block
 
 
