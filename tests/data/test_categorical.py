@@ -25,6 +25,7 @@ from yoto_sc.select import Classes
 LABELS = ["b", "a", None, "b", "a", "b"]
 CODES = [1, 0, -1, 1, 0, 1]
 ABC = Categorical("y", ("a", "b", "c"))
+NAMES = pd.Index([f"c{i}" for i in range(9)])
 
 
 def categorical(values, name="y", unlabeled=()):
@@ -594,7 +595,7 @@ def test_columns_are_a_prediction_and_its_confidence():
 def test_written_are_classes_and_their_probability():
     task = Categorical("y", ("c", "a", "b"), ordered=True)
     proba = np.array([[0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.4, 0.3, 0.3]], dtype=np.float32)
-    written = task.written(Keys("k"), proba)
+    written = task.written(Keys("k"), proba, NAMES[: len(proba)])
     assert list(written) == task.columns(Keys("k"))
     assert list(written["k_y"]) == ["a", "b", "c"]
     assert list(written["k_y"].categories) == ["c", "a", "b"]
@@ -605,7 +606,7 @@ def test_written_are_classes_and_their_probability():
 
 def test_written_classes_below_the_confidence_are_missing():
     proba = np.array([[0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.4, 0.3, 0.3]])
-    written = ABC.written(Keys("k"), proba, 0.5)
+    written = ABC.written(Keys("k"), proba, NAMES[: len(proba)], 0.5)
     assert pd.isna(written["k_y"]).tolist() == [False, False, True]
     np.testing.assert_array_equal(written["k_y_confidence"], [0.5, 0.7, 0.4])
     assert list(written["k_y"].categories) == ["a", "b", "c"]
@@ -613,7 +614,7 @@ def test_written_classes_below_the_confidence_are_missing():
 
 def test_written_confidence_is_a_probability_in_spite_of_rounding():
     proba = np.array([[1 + 1e-6, -1e-6, 0]])
-    assert ABC.written(Keys("k"), proba)["k_y_confidence"].tolist() == [1.0]
+    assert ABC.written(Keys("k"), proba, NAMES[:1])["k_y_confidence"].tolist() == [1.0]
 
 
 def test_to_dict_holds_plain_types():

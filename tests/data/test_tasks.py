@@ -29,6 +29,17 @@ def make_adata(**columns):
     return ad.AnnData(obs=obs.set_axis([f"c{i}" for i in range(len(obs))]))
 
 
+def with_vectors(adata):
+    """Give obsm entries under the names of the columns of obs, so that any kind can read them."""
+    for name in adata.obs:
+        adata.obsm[name] = np.arange(2.0 * adata.n_obs).reshape(-1, 2)
+    return adata
+
+
+READ = [name for name, kind in KINDS.items() if not kind.is_derived]
+"""Kinds whose labels are read."""
+
+
 def keys_of(categorical=(), continuous=()):
     return {"categorical": categorical, "continuous": continuous}
 
@@ -37,7 +48,7 @@ def keys_of(categorical=(), continuous=()):
 
 
 def test_kinds_are_known_by_their_names():
-    assert list(KINDS) == ["categorical", "continuous"]
+    assert list(KINDS) == ["categorical", "continuous", "vector", "transcriptome"]
     for name, kind in KINDS.items():
         assert issubclass(kind, Task)
         assert kind.kind == name
@@ -46,7 +57,7 @@ def test_kinds_are_known_by_their_names():
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_a_kind_says_all_that_is_asked_of_it(kind):
     assert not inspect.isabstract(kind)
-    for name in ("kind", "argument", "metric", "score_names", "head", "linear_head"):
+    for name in ("kind", "argument", "place", "metric", "score_names", "head", "linear_head"):
         assert getattr(kind, name), name
     assert kind.metric in kind.score_names
     names = [other.argument for other in KINDS.values()]
@@ -169,16 +180,16 @@ def test_no_task():
     with pytest.raises(
         ValueError,
         match=r"No task given.*`categorical_keys` or `continuous_keys`.*"
-        r"\['type', 'age', 'donor'\]",
+        r"\['type', 'age', 'donor'\].*`obsm_keys`, or transcriptome=True",
     ):
         check_task_keys(make_adata(), keys_of())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", READ)
 def test_absent_task(kind):
     keys = {**keys_of(["type"], ["age"]), kind: ["typo"]}
-    with pytest.raises(KeyError, match=rf"`{kind}_keys` names 'typo'.*'donor'"):
-        check_task_keys(make_adata(), keys)
+    with pytest.raises(KeyError, match=rf"`{KINDS[kind].argument}` names 'typo'.*'donor'"):
+        check_task_keys(with_vectors(make_adata()), keys)
 
 
 def test_key_of_both_kinds():
@@ -187,13 +198,14 @@ def test_key_of_both_kinds():
         check_task_keys(make_adata(), keys_of(["type", "age"], ["age"]))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", READ)
 def test_repeated_task(kind):
-    with pytest.raises(ValueError, match=rf"`{kind}_keys` names 'age' more than once"):
-        check_task_keys(make_adata(), {**keys_of(), kind: ["age", "age"]})
+    message = rf"`{KINDS[kind].argument}` names 'age' more than once"
+    with pytest.raises(ValueError, match=message):
+        check_task_keys(with_vectors(make_adata()), {**keys_of(), kind: ["age", "age"]})
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [name for name in READ if KINDS[name].place == "obs"])
 def test_task_that_names_two_columns(kind):
     adata = make_adata()
     adata.obs.columns = ["type", "type", "donor"]
@@ -204,11 +216,15 @@ def test_task_that_names_two_columns(kind):
 @pytest.mark.parametrize("key", [3, None, ("type",)])
 def test_tasks_that_are_no_names(key):
     for keys in (keys_of(["type", key]), keys_of(["type"], [key])):
-        with pytest.raises(TypeError, match=r"names of obs columns \(strings\), not"):
+        with pytest.raises(TypeError, match=r"names \(strings\) of adata.obs, not"):
             check_task_keys(make_adata(), keys)
+    with pytest.raises(TypeError, match=r"names \(strings\) of adata.obsm, not"):
+        check_task_keys(make_adata(), {"vector": [key]})
 
 
 def test_labels_are_read_where_the_kind_finds_them():
-    adata = make_adata()
-    for kind in KINDS.values():
-        np.testing.assert_array_equal(kind.column(adata, "age"), adata.obs["age"])
+    adata = with_vectors(make_adata())
+    for name in READ:
+        kind = KINDS[name]
+        there = getattr(adata, kind.place)["age"]
+        np.testing.assert_array_equal(kind.column(adata, "age"), there)

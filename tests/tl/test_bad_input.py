@@ -101,7 +101,7 @@ BAD: dict[str, Bad] = {
     "key twice": Bad(ValueError, "more than once", {"categorical_keys": ["task_0", "task_0"]}),
     "column twice": Bad(ValueError, "more than one column", {}, two_columns),
     "keys are no names": Bad(TypeError, "categorical_keys", {"categorical_keys": 5}),
-    "keys in a list": Bad(TypeError, "obs column", {"categorical_keys": [["task_0"]]}),
+    "keys in a list": Bad(TypeError, "strings.* of adata.obs", {"categorical_keys": [["task_0"]]}),
     "one class": Bad(ValueError, "'label'.*one observed class", TASK_LABEL, obs(label="a")),
     "one class beside unlabeled": Bad(
         ValueError,

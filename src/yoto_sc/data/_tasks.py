@@ -50,7 +50,7 @@ def named_tasks(keys: Keys, transcriptome: bool | int = False) -> list[Task]:
 
 
 def n_components(transcriptome: bool | int, n_obs: int, n_vars: int) -> int:
-    """Return the number of components to predict; 0 for none.
+    """Return the number of components to predict; 0, as `False`, for none.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def n_components(transcriptome: bool | int, n_obs: int, n_vars: int) -> int:
     """
     if isinstance(transcriptome, bool | np.bool_):
         return min(N_COMPONENTS, n_obs - 1, n_vars) if transcriptome else 0
-    check_integer(transcriptome, "transcriptome", minimum=1, maximum=min(n_obs - 1, n_vars))
+    check_integer(transcriptome, "transcriptome", minimum=0, maximum=min(n_obs - 1, n_vars))
     return int(transcriptome)
 
 

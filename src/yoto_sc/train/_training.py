@@ -28,7 +28,7 @@ from yoto_sc.train._batches import SelectionData
 from yoto_sc.train._module import X_KEY
 from yoto_sc.train._plan import SelectionTrainingPlan
 from yoto_sc.train._progress import SelectionProgress
-from yoto_sc.train._run import run
+from yoto_sc.train._run import one_more_training, run
 from yoto_sc.train._start import find_start, screen
 from yoto_sc.train._temperature import calibrate, copy_temperatures
 
@@ -191,10 +191,11 @@ class Training:
             "n_genes": recipe.annealing.n_genes,
             "unlabeled_cells": recipe.unlabeled_cells,
         }
-        lessons = [prepare(problem, split, teach_rng, **how)]
-        if refit and len(split.validation) > 0:
-            whole = all_cells(problem.expression.n_obs)
-            lessons.append(prepare(problem, whole, teach_rng, before=lessons[0], **how))
+        with one_more_training():
+            lessons = [prepare(problem, split, teach_rng, **how)]
+            if refit and len(split.validation) > 0:
+                whole = all_cells(problem.expression.n_obs)
+                lessons.append(prepare(problem, whole, teach_rng, before=lessons[0], **how))
         screenings = screen(lessons)
         judged = trained = self.run(lessons[0], rng, screening=screenings[0])
         answers = judged.answers(problem.rules.smallest_size)
