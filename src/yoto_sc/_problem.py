@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from anndata import AnnData
 
 from yoto_sc._checks import as_list, check_split_is_no_task, check_split_key
-from yoto_sc.data import check_task_keys, read_expression, read_tasks
+from yoto_sc.data import check_task_keys, find_levels, read_expression, read_tasks
 from yoto_sc.rules import Requirements
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from yoto_sc.data import Expression, Task
+    from yoto_sc.data import Expression, Levels, Task
     from yoto_sc.rules import GeneRules
 
 
@@ -134,6 +135,11 @@ class Problem:
         for task in self.tasks:
             keys.setdefault(task.kind, []).append(task.name)
         return keys
+
+    @cached_property
+    def levels(self) -> Levels:
+        """The tasks that lie within others."""
+        return find_levels(self.tasks, self.labels)
 
     def holding_out(self, split_key: str) -> Problem:
         """Return the same problem, in which groups of another column are held out."""

@@ -3,6 +3,7 @@
 from yoto_sc.data._expression import Expression
 from yoto_sc.data._in_memory import MemoryExpression
 from yoto_sc.data._kinds import KINDS, Categorical, Continuous, Task
+from yoto_sc.data._levels import Levels, find_levels
 from yoto_sc.data._reading import former_layer, layer_of, read_expression
 from yoto_sc.data._tasks import check_task_keys, keys_by_kind, read_tasks, task_from_dict
 
@@ -11,9 +12,11 @@ __all__ = [
     "Categorical",
     "Continuous",
     "Expression",
+    "Levels",
     "MemoryExpression",
     "Task",
     "check_task_keys",
+    "find_levels",
     "former_layer",
     "keys_by_kind",
     "layer_of",

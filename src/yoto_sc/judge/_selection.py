@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from yoto_sc._panel import Panel
+from yoto_sc.data import Levels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,8 @@ class Selection:
         Where expression was read: ``"X"``, ``"raw"`` or ``"layers/<name>"``.
     tasks
         One row for each task: ``kind``, ``n_categories``, ``n_observed``, ``n_train``,
-        ``n_validation``.
+        ``n_validation``, and, if any are levels of one tree, ``level_of``: the task that it lies
+        within, or nothing.
     metrics
         One row for each task: scores on the held-out cells, NaN where not applicable.
     path
@@ -54,6 +56,8 @@ class Selection:
         By how much the score of every ``task`` falls with one panel ``gene`` unmeasured
         (``loss``), with the name of the ``metric``. Where the network learned from all cells, it
         is measured on these.
+    levels
+        Which tasks lie within others, and where their classes do.
     """
 
     panel: Panel
@@ -68,6 +72,7 @@ class Selection:
     held_out: pd.DataFrame
     attribution: pd.DataFrame
     without: pd.DataFrame
+    levels: Levels = Levels()
 
     @property
     def trained_genes(self) -> list[str]:
@@ -99,9 +104,11 @@ class Selection:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types for JSON; `from_dict` is its inverse."""
-        record: dict[str, Any] = {}
+        record: dict[str, Any] = {"levels": self.levels.to_list()} if self.levels else {}
         for field in fields(self):
             value = getattr(self, field.name)
+            if isinstance(value, Levels):
+                continue
             value = value.table if isinstance(value, Panel) else value
             record[field.name] = (
                 _frame_to_dict(value) if isinstance(value, pd.DataFrame) else value
@@ -116,8 +123,10 @@ class Selection:
             if isinstance(record[field.name], dict)
             else record[field.name]
             for field in fields(cls)
+            if field.name != "levels"
         }
-        return cls(**{**values, "panel": Panel(values["panel"])})
+        levels = Levels.from_list(record.get("levels", []))
+        return cls(**{**values, "panel": Panel(values["panel"]), "levels": levels})
 
 
 def _frame_to_dict(frame: pd.DataFrame) -> dict[str, Any]:

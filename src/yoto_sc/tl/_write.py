@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yoto_sc._keys import Keys
-    from yoto_sc.data import Task
+    from yoto_sc.data import Levels, Task
 
 
 def result_columns(names: Keys, keys: Mapping[str, Sequence[str]]) -> list[str]:
@@ -41,10 +41,15 @@ def write_predictions(
     tasks: Sequence[Task],
     predictions: Sequence[NDArray[Any]],
     latent: NDArray[Any],
+    *,
+    levels: Levels,
     min_confidence: float | None = None,
 ) -> None:
     """Write predictions, confidences and the representation of all cells."""
-    for task, prediction in zip(tasks, predictions, strict=True):
+    without = levels.without_label(predictions, min_confidence)
+    for position, (task, prediction) in enumerate(zip(tasks, predictions, strict=True)):
         for column, values in task.written(names, prediction, min_confidence).items():
             adata.obs[column] = values
+        if position in without and without[position].any():
+            adata.obs.loc[without[position], names.prediction(task.name)] = None
     adata.obsm[names.latent] = latent

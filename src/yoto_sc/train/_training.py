@@ -125,6 +125,7 @@ class Training:
         )
         data = SelectionData(problem, start.genes, split, recipe, self.module.n_members, rng)
         module = deepcopy(self.module)
+        module.levels = problem.levels
         module.begin(start, data.train.moments(), data.train.labels)
         plan = SelectionTrainingPlan(module, data, start, recipe)
         kwargs = dict(recipe.trainer_kwargs)
@@ -217,5 +218,6 @@ def describe(
         without=without_table(
             problem.tasks, [array[index] for array in cells.labels], genes, whole, predict
         ),
+        levels=problem.levels,
         **tables,
     )
