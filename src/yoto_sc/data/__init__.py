@@ -11,6 +11,7 @@ from yoto_sc.data._kinds import (
     Transcriptome,
     Vector,
 )
+from yoto_sc.data._levels import Levels, find_levels
 from yoto_sc.data._reading import former_layer, layer_of, read_expression
 from yoto_sc.data._tasks import (
     check_task_keys,
@@ -29,11 +30,13 @@ __all__ = [
     "Categorical",
     "Continuous",
     "Expression",
+    "Levels",
     "MemoryExpression",
     "Task",
     "Transcriptome",
     "Vector",
     "check_task_keys",
+    "find_levels",
     "former_layer",
     "keys_by_kind",
     "layer_of",

@@ -91,6 +91,14 @@ def select(
     that of YOTO (Chopard et al., TMLR 2026, arXiv:2512.17678); the documentation's method page
     tells what differs.
 
+    Categorical tasks may be levels of one tree, such as lineages and the cell types within them.
+    That is noticed in the cells that have both labels, and logged: at least two coarser classes
+    must hold finer ones, at least one of them two or more, and of the cells of a class, one or 1 %
+    (and never more than a tenth) may contradict. The predictions of the levels then agree. The
+    probability of a coarser class is the sum of those within it (of classes for which that is
+    known, and in proportion where some are of unknown parent or hold none), and the predicted
+    class lies within the predicted coarser one.
+
     Parameters
     ----------
     adata
@@ -210,7 +218,8 @@ def select(
         Falls with the logarithm of the rank, from 1 for the most important gene; 0 for genes
         that were no candidates.
     adata.obs["yoto_<key>"] : categorical or float32
-        Prediction of the task for every cell, from the panel genes alone.
+        Prediction of the task for every cell, from the panel genes alone. NA where the predicted
+        class of a coarser level of the same tree holds none of this one.
     adata.obs["yoto_<key>_confidence"] : float32
         Probability of the predicted class, for categorical tasks.
     adata.obsm["yoto_<key>"] : float32, shape ``(n_obs, n_columns)``
@@ -218,8 +227,9 @@ def select(
     adata.obsm["X_yoto"] : float32, shape ``(n_obs, n_latent)``
         Shared representation, from the panel genes alone.
     adata.uns["yoto"] : dict
-        ``params``; tables ``tasks``, ``metrics`` (held-out scores), ``path`` (held-out score of
-        each task along panel sizes), ``history``, ``confusion`` (held-out cells by class),
+        ``params``; tables ``tasks`` (with ``level_of``, the task that each lies within, if any
+        does), ``metrics`` (held-out scores), ``path`` (held-out score of each task along panel
+        sizes), ``history``, ``confusion`` (held-out cells by class),
         ``attribution`` (the task and class that each gene serves most), ``without`` (by how much
         the score of each task falls with one gene unmeasured, on the cells that were learned from)
         and ``held_out`` (the predictions that were scored, by obs name); for vectors, ``columns``
@@ -344,12 +354,15 @@ def select(
         _keys.PARAMS: given_only(params),
         **tables,
     }
-    write_predictions(adata, names, model.tasks, predictions, latent)
+    write_predictions(
+        adata, names, model.tasks, predictions, latent, levels=model.selection.levels
+    )
     return adata if copy else None
 
 
 def _report(problem: Problem, layer: str | None) -> None:
     """Say once what the user may not expect, though it is handled."""
+    problem.levels.report(problem.tasks)
     expression = problem.expression
     if expression.source == "raw" and layer is None:
         logger.warning("adata.X is scaled; expression is read from adata.raw.")

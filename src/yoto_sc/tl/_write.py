@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yoto_sc._keys import Keys
-    from yoto_sc.data import Task
+    from yoto_sc.data import Levels, Task
 
 
 def result_places(names: Keys, tasks: Iterable[Task]) -> dict[str, list[str]]:
@@ -37,11 +37,16 @@ def write_predictions(
     tasks: Sequence[Task],
     predictions: Sequence[NDArray[Any]],
     latent: NDArray[Any],
+    *,
+    levels: Levels,
     min_confidence: float | None = None,
 ) -> None:
     """Write predictions, confidences and the representation of all cells."""
-    for task, prediction in zip(tasks, predictions, strict=True):
+    without = levels.without_label(predictions, min_confidence)
+    for position, (task, prediction) in enumerate(zip(tasks, predictions, strict=True)):
         written = task.written(names, prediction, adata.obs_names, min_confidence)
         for column, values in written.items():
             getattr(adata, task.place)[column] = values
+        if position in without and without[position].any():
+            adata.obs.loc[without[position], names.prediction(task.name)] = None
     adata.obsm[names.latent] = latent

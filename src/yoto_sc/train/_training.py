@@ -157,6 +157,7 @@ class Training:
         )
         data = SelectionData(lesson, start.genes, recipe, self.module.n_members, rng)
         module = deepcopy(self.module)
+        module.levels = lesson.problem.levels
         module.begin(start, data.train.moments(), data.train.labels)
         plan = SelectionTrainingPlan(module, data, start, recipe)
         kwargs = dict(recipe.trainer_kwargs)
@@ -333,5 +334,6 @@ def describe(
             predict,
         ),
         teacher=trained.lesson.table(),
+        levels=problem.levels,
         **tables,
     )
