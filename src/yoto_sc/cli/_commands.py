@@ -91,19 +91,6 @@ def commands() -> None:
     "Tasks",
     option("--n-genes N|AUTO", "Size of the panel, or auto.", required=True),
     *tasks,
-    repeated("--obsm-key ENTRY", "Entry of obsm with vectors", name="obsm_keys"),
-    option(
-        "--transcriptome N",
-        "Components of all genes to predict, without labels or beside them; 0 for none.",
-        type=click.IntRange(min=0),
-        default=0,
-    ),
-    option(
-        "--unlabeled-cells auto|use|ignore",
-        "Whether cells without a label learn from a teacher.",
-        type=click.Choice(["auto", "use", "ignore"]),
-        default="auto",
-    ),
     option(
         "--group-key COLUMN",
         "Column of obs whose groups are held out in one more training; auto looks for donors, "
