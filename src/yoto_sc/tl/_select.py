@@ -30,7 +30,12 @@ from yoto_sc.data import (
 from yoto_sc.rules import Requirements, excluded_genes
 from yoto_sc.tl._groups import find_group_key, train_on_groups, with_group_scores
 from yoto_sc.tl._request import Request
-from yoto_sc.tl._write import given_only, result_places, write_predictions
+from yoto_sc.tl._write import (
+    given_only,
+    result_places,
+    weights_as_params,
+    write_predictions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -327,11 +332,7 @@ def select(
         "n_genes": model.panel().n_genes,
         **{KINDS[kind].argument: named for kind, named in keys.items()},
         "transcriptome": problem.n_components or None,
-        "task_weights": {name: float(weight) for name, weight in (task_weights or {}).items()},
-        "class_weights": {
-            name: {str(category): float(weight) for category, weight in by_class.items()}
-            for name, by_class in (class_weights or {}).items()
-        },
+        **weights_as_params(task_weights, class_weights),
         "expression": problem.expression.source,
         "is_counts": problem.expression.is_counts,
         "split_key": split_key,

@@ -25,7 +25,7 @@ from yoto_sc.judge import split_cells
 from yoto_sc.metrics import jaccard_index, kuncheva_index, mean_of_defined
 from yoto_sc.rules import Requirements
 from yoto_sc.tl._request import Request
-from yoto_sc.tl._write import given_only
+from yoto_sc.tl._write import given_only, weights_as_params
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -149,6 +149,7 @@ def stability(
     rules_on: dict[str, Any] = {"include": include, "exclude": exclude, "candidates": candidates}
     rules_on |= {f.name: given.pop(f.name) for f in fields(Requirements) if f.name in given}
     requirements = Requirements(**rules_on)
+    weights = {name: given.pop(name, None) for name in ("task_weights", "class_weights")}
     unknown = sorted(given.keys() - {f.name for f in fields(Request)})
     if unknown:
         raise TypeError(f"select_kwargs names {unknown}, which yoto_sc.tl.select does not take.")
@@ -165,6 +166,7 @@ def stability(
         adata,
         keys,
         transcriptome=transcriptome,
+        **weights,
         layer=layer,
         split_key=split_key,
         unlabeled=unlabeled,
@@ -214,6 +216,7 @@ def stability(
         "subsample": float(subsample),
         **{KINDS[kind].argument: named for kind, named in keys.items()},
         "transcriptome": problem.n_components or None,
+        **weights_as_params(**weights),
         "split_key": split_key,
         "expression": problem.expression.source,
         **requirements.to_params(),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -28,6 +30,24 @@ def given_only(params: Mapping[str, Any]) -> dict[str, Any]:
         name: value
         for name, value in params.items()
         if value is not None and not (isinstance(value, list | dict) and not value)
+    }
+
+
+def weights_as_params(
+    task_weights: Mapping[str, float] | None,
+    class_weights: Mapping[str, Mapping[Any, float]] | None,
+) -> dict[str, Any]:
+    """Return weights as files can hold them: no class is a key, for its name may hold a slash."""
+    rows = [
+        (name, str(category), float(weight))
+        for name, by_class in (class_weights or {}).items()
+        for category, weight in by_class.items()
+    ]
+    return {
+        "task_weights": {name: float(weight) for name, weight in (task_weights or {}).items()},
+        "class_weights": pd.DataFrame(rows, columns=["task", "category", "weight"])
+        if rows
+        else None,
     }
 
 

@@ -92,6 +92,11 @@ class Task(ABC):
         return ()
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the classes, or of the columns of vectors, that have scores of their own."""
+        return tuple(str(category) for category in self.categories)
+
+    @property
     def class_weights(self) -> tuple[float, ...]:
         """What each class counts for beside others, of mean 1; empty: all alike."""
         return ()

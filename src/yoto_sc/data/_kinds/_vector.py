@@ -80,6 +80,10 @@ class Vector(Task):
     def n_outputs(self) -> int:
         return len(self.names)
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return self.names
+
     def encode(self, column: Any) -> NDArray[Any]:
         return self.encode_exactly(column).astype(np.float32)
 
