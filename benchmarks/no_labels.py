@@ -53,6 +53,7 @@ NAMES = {
     "transcriptome": "transcriptome=True",
     "loadings": "largest loadings in turn",
     "spapros_pca": "Spapros, by components",
+    "scmer": "SCMER",
     "highly_variable": "highly variable",
     "random": "random",
     "labels": "(selected for the label)",
@@ -62,6 +63,7 @@ OURS: dict[str, Any] = {"transcriptome": {"transcriptome": True}, "labels": {}}
 OTHERS = {
     "loadings": Method("loadings"),
     "spapros_pca": Method("spapros_pca"),
+    "scmer": Method("scmer"),
     "highly_variable": Method("highly_variable"),
     "random": Method("random_genes"),
 }
