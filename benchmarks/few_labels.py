@@ -59,6 +59,12 @@ NAMES = {
     "use": 'unlabeled_cells="use"',
 }
 SETTINGS = ("shares", "class", "halves", "other_set")
+SETTING_NAMES = {
+    "share": "A share of the cells has a label",
+    "class": "A class that nobody labelled, and a share of the others",
+    "halves": "Half of the cells have one label, half the other",
+    "other_set": "One technology of two has no labels",
+}
 PBMC, PBMC_LABEL, PBMC_SET = "pbmc3tech1200.h5ad", "cell_type", "tech"
 CLASS_SHARES = (0.3, 1.0)
 """Cells of the other classes that have a label, where one class has none."""
@@ -333,14 +339,16 @@ def write_tables(results: Path, teachers: Path, to: Path) -> None:
             "builtin_unnamed_confidence": "Mean confidence for cells of the class without labels",
             "cpu_seconds": "CPU seconds of the selection",
         }
-        for setting, own in rows.groupby("setting", sort=False):
-            parts.append(f"## {setting}\n")
+        family = rows["setting"].str.rstrip("0123456789.")
+        for settings, own in rows.groupby(family, sort=False):
+            parts.append(f"## {SETTING_NAMES[settings]}\n")
             for score, title in kinds.items():
                 named = own[own["score"].str.startswith(score)]
                 for found, part in named.groupby("score", sort=False):
                     end = found.removeprefix(score).replace("_", " ").strip()
                     parts.append(f"**{title}{f', {end}' if end else ''}**\n")
-                    parts += _score_tables(part, lower=not score.endswith(("f1",)))
+                    lower = not score.endswith("f1")
+                    parts += [_score_table(p, lower=lower) for _, p in part.groupby("size")]
     if teachers.exists():
         rows = pd.read_csv(teachers, dtype={"note": str})
         parts.append("## Teachers: labels of the training cells without one\n")
@@ -354,16 +362,19 @@ def write_tables(results: Path, teachers: Path, to: Path) -> None:
     to.write_text("\n".join(parts))
 
 
-def _score_tables(rows: pd.DataFrame, *, lower: bool) -> list[str]:
-    """One table for each size: data sets (and tasks, if several), and their mean."""
-    tables = []
+def _score_table(rows: pd.DataFrame, *, lower: bool) -> str:
+    """Write a score of one size: shares and methods by data sets (and tasks), and their mean."""
+    rows = rows.assign(size=rows["size"].astype(str) + " genes")
     several = rows.groupby("dataset")["task"].nunique().max() > 1
-    for size, own in rows.groupby("size"):
-        own = own.assign(size=f"{size} genes")
+    columns = ["size", "dataset", "task"] if several else ["size", "dataset"]
+    lines: list[str] = []
+    for setting, own in rows.groupby("setting"):
+        own = own.sort_values("dataset", kind="stable")
         mean = over_data(own, ["size"]).assign(dataset="mean", task="")
-        columns = ["size", "dataset", "task"] if several else ["size", "dataset"]
-        tables.append(spread_table(pd.concat([own, mean]), columns, NAMES, lower=lower))
-    return tables
+        names = {method: f"{setting}: {name}" for method, name in NAMES.items()}
+        part = spread_table(pd.concat([own, mean]), columns, names, lower=lower)
+        lines += part.splitlines()[2 if lines else 0 :]
+    return "\n".join(lines) + "\n"
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:

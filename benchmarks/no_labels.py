@@ -184,12 +184,12 @@ def leiden(points: NDArray[np.floating]) -> list[NDArray[np.str_]]:
 
 def fit(method: str, cells: Cells, size: int, seed: int, folder: Path | None = None) -> Fitted:
     """Select `size` genes."""
+    unlabelled = cells.train.copy()
+    unlabelled.obs = unlabelled.obs[[]]
     if method in OTHERS:
-        unlabelled = cells.train.copy()
-        unlabelled.obs = unlabelled.obs[[]]
         return OTHERS[method].fit(Training(unlabelled, (), (), is_counts=True), size, seed)
     selected = yt.tl.select(
-        cells.train,
+        cells.train if method == "labels" else unlabelled,
         size,
         group_key=None,
         random_state=seed,
@@ -342,7 +342,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=results / "no_labels.csv")
     parser.add_argument("--impute-out", type=Path, default=results / "no_labels_impute.csv")
     parser.add_argument("--data", nargs="+", choices=LABELS, default=list(LABELS))
-    parser.add_argument("--methods", nargs="+", choices=NAMES, default=list(NAMES))
+    fast = [name for name in NAMES if name != "scmer"]
+    parser.add_argument("--methods", nargs="+", choices=NAMES, default=fast)
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
     parser.add_argument("--splits", nargs="+", type=int, default=[0, 1, 2], help="seeds")
     parser.add_argument("--impute", action="store_true", help="score imputation, not panels")

@@ -24,12 +24,14 @@ def spread_table(
     names
         The methods to show, in order, as they are written.
     lower
-        Whether the best is the lowest. It is bold.
+        Whether the best is the lowest. It is bold, if there are several.
     """
     groups = rows.groupby(["method", *columns], sort=False)["value"]
     means, spread = (part.unstack(list(columns)) for part in (groups.mean(), groups.std()))
     means = means.loc[[name for name in names if name in means.index]]
     best = (means.min() if lower else means.max()).round(3)
+    if len(means) == 1:
+        best = best * float("nan")
     lines = [["", *map(_head, means)], ["---", *["---:"] * means.shape[1]]]
     for method in means.index:
         cells = [
