@@ -137,8 +137,10 @@ def test_written_keys_that_will_do():
     ],
 )
 def test_results_that_would_overwrite(written, inputs):
-    with pytest.raises(ValueError, match=r"k_a\w*'\] would overwrite.*key_added than 'k'"):
+    with pytest.raises(ValueError, match=r"obs\['k_\w*'\] would overwrite.*key_added than 'k'"):
         check_written_keys(Keys("k"), written, inputs)
+    with pytest.raises(ValueError, match=r"obsm\['k_a\w*'\] would overwrite.*key_added than 'k'"):
+        check_written_keys(Keys("k"), written, inputs, "obsm")
 
 
 @pytest.mark.parametrize("key", [None, 3, "", ["yoto"]])
@@ -147,7 +149,7 @@ def test_key_added_that_is_no_name(key):
         check_written_keys(Keys(key), ["yoto_type"], [])
 
 
-WRITTEN = ["k_type", "k_type_confidence"]
+WRITTEN = {"obs": ["k_type", "k_type_confidence"], "obsm": ["X_k", "k_proteins"]}
 
 
 def store(adata, place):
@@ -156,6 +158,8 @@ def store(adata, place):
         adata.uns["k"] = {"mine": 1}
     elif place == "obsm":
         adata.obsm["X_k"] = np.ones((adata.n_obs, 2))
+    elif place == "vector":
+        adata.obsm["k_proteins"] = np.ones((adata.n_obs, 2))
     elif place == "obs":
         adata.obs["k_type"] = "mine"
     else:
@@ -168,7 +172,7 @@ def test_nothing_is_foreign_in_new_data():
     check_not_foreign(adata, Keys("k"), WRITTEN, {"cost": "other_rank", "candidates": None})
 
 
-@pytest.mark.parametrize("place", ["uns", "obsm", "obs", "selected", "rank", "score"])
+@pytest.mark.parametrize("place", ["uns", "obsm", "vector", "obs", "selected", "rank", "score"])
 def test_what_no_selection_wrote_is_not_overwritten(place):
     adata = make_adata()
     store(adata, place)
@@ -176,7 +180,7 @@ def test_what_no_selection_wrote_is_not_overwritten(place):
         check_not_foreign(adata, Keys("k"), WRITTEN, {})
 
 
-@pytest.mark.parametrize("place", ["obsm", "obs", "selected", "rank", "score"])
+@pytest.mark.parametrize("place", ["obsm", "vector", "obs", "selected", "rank", "score"])
 def test_what_a_selection_wrote_is_overwritten(place):
     adata = make_adata()
     store(adata, place)

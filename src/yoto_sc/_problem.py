@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from yoto_sc._checks import as_list, check_split_is_no_task, check_split_key
 from yoto_sc.data import (
     Transcriptome,
     check_task_keys,
+    find_levels,
     n_components,
     read_expression,
     read_tasks,
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from yoto_sc.data import Expression, Task
+    from yoto_sc.data import Expression, Levels, Task
     from yoto_sc.rules import GeneRules
 
 
@@ -155,6 +157,11 @@ class Problem:
     def n_components(self) -> int:
         """Number of components of the transcriptome that are to be predicted; 0 for none."""
         return sum(task.n_outputs for task in self.tasks if task.is_derived)
+
+    @cached_property
+    def levels(self) -> Levels:
+        """The tasks that lie within others."""
+        return find_levels(self.tasks, self.labels)
 
     def holding_out(self, split_key: str) -> Problem:
         """Return the same problem, in which groups of another column are held out."""

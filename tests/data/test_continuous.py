@@ -255,7 +255,8 @@ def test_weighted_scores_are_those_of_repeated_cells():
 
 def test_values_are_written_in_single_precision():
     assert TASK.columns(Keys("k")) == ["k_y"]
-    written = TASK.written(Keys("k"), np.array([0.1, 2.0]), 0.9)  # numbers have no confidence
+    names = pd.Index(["c0", "c1"])
+    written = TASK.written(Keys("k"), np.array([0.1, 2.0]), names, 0.9)  # there is no confidence
     assert list(written) == ["k_y"]
     np.testing.assert_array_equal(written["k_y"], np.float32([0.1, 2]))
     assert written["k_y"].dtype == np.float32

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import logging
 
 import anndata as ad
 import numpy as np
@@ -15,6 +17,7 @@ from yoto_sc.data import (
     Continuous,
     Task,
     check_task_keys,
+    point_out_no_labels,
     read_tasks,
     task_from_dict,
 )
@@ -26,6 +29,17 @@ def make_adata(**columns):
     return ad.AnnData(obs=obs.set_axis([f"c{i}" for i in range(len(obs))]))
 
 
+def with_vectors(adata):
+    """Give obsm entries under the names of the columns of obs, so that any kind can read them."""
+    for name in adata.obs:
+        adata.obsm[name] = np.arange(2.0 * adata.n_obs).reshape(-1, 2)
+    return adata
+
+
+READ = [name for name, kind in KINDS.items() if not kind.is_derived]
+"""Kinds whose labels are read."""
+
+
 def keys_of(categorical=(), continuous=()):
     return {"categorical": categorical, "continuous": continuous}
 
@@ -34,7 +48,7 @@ def keys_of(categorical=(), continuous=()):
 
 
 def test_kinds_are_known_by_their_names():
-    assert list(KINDS) == ["categorical", "continuous"]
+    assert list(KINDS) == ["categorical", "continuous", "vector", "transcriptome"]
     for name, kind in KINDS.items():
         assert issubclass(kind, Task)
         assert kind.kind == name
@@ -43,7 +57,7 @@ def test_kinds_are_known_by_their_names():
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_a_kind_says_all_that_is_asked_of_it(kind):
     assert not inspect.isabstract(kind)
-    for name in ("kind", "argument", "metric", "score_names", "head", "linear_head"):
+    for name in ("kind", "argument", "place", "metric", "score_names", "head", "linear_head"):
         assert getattr(kind, name), name
     assert kind.metric in kind.score_names
     names = [other.argument for other in KINDS.values()]
@@ -74,6 +88,65 @@ def test_tasks_leave_the_data_as_they_are():
     for task in read_tasks(adata, keys_of(["type"], ["age"]), ["b "]):
         task.encode(task.column(adata, task.name))
     pd.testing.assert_frame_equal(adata.obs, before)
+
+
+# --- point_out_no_labels ---
+
+
+def pointed_out(caplog, adata, keys, unlabeled=()):
+    """Return the lines of the log."""
+    tasks = read_tasks(adata, keys, unlabeled)
+    labels = [task.encode(task.column(adata, task.name)) for task in tasks]
+    point_out_no_labels(tasks, labels, unlabeled)
+    assert {record.levelno for record in caplog.records} <= {logging.WARNING}
+    return [record.getMessage() for record in caplog.records]
+
+
+HOLES = {
+    "type": ["a", "b", "a", "Unknown", "Unknown", "nan", None],
+    "phase": ["low quality", "S", "S", "G1", "G1", None, None],
+    "sure": list("xyxyxyx"),
+    "age": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0],
+}
+
+
+def test_one_line_a_task_says_what_to_copy(caplog):
+    adata = make_adata(**HOLES)
+    lines = pointed_out(caplog, adata, keys_of(["type", "phase", "sure"], ["age"]))
+    assert len(lines) == 2
+    assert "Task 'type'" in lines[0]
+    assert "'Unknown' (2 cells), 'nan' (1 cell)" in lines[0]
+    assert lines[0].endswith("unlabeled=['Unknown', 'nan'].")
+    assert "Task 'phase'" in lines[1]
+    assert "'low quality' (1 cell)" in lines[1]
+    assert lines[1].endswith("unlabeled=['low quality'].")
+
+
+def test_what_is_unlabeled_already_is_in_the_list_and_not_pointed_out(caplog):
+    lines = pointed_out(caplog, make_adata(**HOLES), keys_of(["type", "sure"]), ["z", "Unknown"])
+    (line,) = lines
+    assert "'Unknown' (" not in line
+    assert line.endswith("unlabeled=['z', 'Unknown', 'nan'].")
+
+
+def test_the_list_can_be_copied_whatever_was_given(caplog):
+    given = np.array(["z", 3, None, np.nan, pd.NA, np.int64(7), np.str_("Unknown")], dtype=object)
+    task = Categorical("type", ("a", "b", "nan"))
+    point_out_no_labels([task], [np.array([0, 1, 2, -1])], given)
+    assert caplog.messages[0].endswith("unlabeled=['z', 3, 7, 'Unknown', 'nan'].")
+
+
+def test_nothing_to_point_out(caplog):
+    adata = make_adata(**HOLES)
+    assert pointed_out(caplog, adata, keys_of(["sure"], ["age"])) == []
+    assert pointed_out(caplog, adata, keys_of(["type"]), ["Unknown", "nan"]) == []
+
+
+def test_what_is_pointed_out_can_be_done(caplog):
+    (line,) = pointed_out(caplog, make_adata(**HOLES), keys_of(["type"]))
+    caplog.clear()
+    told = ast.literal_eval(line.partition("unlabeled=")[2].removesuffix("."))
+    assert pointed_out(caplog, make_adata(**HOLES), keys_of(["type"]), told) == []
 
 
 # --- task_from_dict ---
@@ -107,16 +180,16 @@ def test_no_task():
     with pytest.raises(
         ValueError,
         match=r"No task given.*`categorical_keys` or `continuous_keys`.*"
-        r"\['type', 'age', 'donor'\]",
+        r"\['type', 'age', 'donor'\].*`obsm_keys`, or transcriptome=True",
     ):
         check_task_keys(make_adata(), keys_of())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", READ)
 def test_absent_task(kind):
     keys = {**keys_of(["type"], ["age"]), kind: ["typo"]}
-    with pytest.raises(KeyError, match=rf"`{kind}_keys` names 'typo'.*'donor'"):
-        check_task_keys(make_adata(), keys)
+    with pytest.raises(KeyError, match=rf"`{KINDS[kind].argument}` names 'typo'.*'donor'"):
+        check_task_keys(with_vectors(make_adata()), keys)
 
 
 def test_key_of_both_kinds():
@@ -125,13 +198,14 @@ def test_key_of_both_kinds():
         check_task_keys(make_adata(), keys_of(["type", "age"], ["age"]))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", READ)
 def test_repeated_task(kind):
-    with pytest.raises(ValueError, match=rf"`{kind}_keys` names 'age' more than once"):
-        check_task_keys(make_adata(), {**keys_of(), kind: ["age", "age"]})
+    message = rf"`{KINDS[kind].argument}` names 'age' more than once"
+    with pytest.raises(ValueError, match=message):
+        check_task_keys(with_vectors(make_adata()), {**keys_of(), kind: ["age", "age"]})
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [name for name in READ if KINDS[name].place == "obs"])
 def test_task_that_names_two_columns(kind):
     adata = make_adata()
     adata.obs.columns = ["type", "type", "donor"]
@@ -142,11 +216,15 @@ def test_task_that_names_two_columns(kind):
 @pytest.mark.parametrize("key", [3, None, ("type",)])
 def test_tasks_that_are_no_names(key):
     for keys in (keys_of(["type", key]), keys_of(["type"], [key])):
-        with pytest.raises(TypeError, match=r"names of obs columns \(strings\), not"):
+        with pytest.raises(TypeError, match=r"names \(strings\) of adata.obs, not"):
             check_task_keys(make_adata(), keys)
+    with pytest.raises(TypeError, match=r"names \(strings\) of adata.obsm, not"):
+        check_task_keys(make_adata(), {"vector": [key]})
 
 
 def test_labels_are_read_where_the_kind_finds_them():
-    adata = make_adata()
-    for kind in KINDS.values():
-        np.testing.assert_array_equal(kind.column(adata, "age"), adata.obs["age"])
+    adata = with_vectors(make_adata())
+    for name in READ:
+        kind = KINDS[name]
+        there = getattr(adata, kind.place)["age"]
+        np.testing.assert_array_equal(kind.column(adata, "age"), there)

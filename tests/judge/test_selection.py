@@ -69,6 +69,18 @@ def selection():
                 "loss": [0.1, 0.4, -0.2, np.nan, 0.05, np.nan],
             }
         ),
+        columns=pd.DataFrame({"task": ["proteins"], "column": ["CD4"], "r2": [0.25]}),
+        teacher=pd.DataFrame(
+            {
+                "metric": ["macro_f1", "r2"],
+                "n_labeled": [3, 2],
+                "n_unlabeled": [4, 5],
+                "teacher_score": [0.9, 0.1],
+                "panel_score": [0.7, np.nan],
+                "is_used": [True, False],
+            },
+            index=tasks,
+        ),
     )
 
 
@@ -104,6 +116,16 @@ def test_round_trip_without_held_out_cells(selection):
     again = read_back(empty.to_dict())
     assert again.held_out.shape == (0, 2)
     assert list(again.confusion.columns) == list(selection.confusion.columns)
+
+
+def test_records_of_earlier_versions_have_fewer_tables(selection):
+    record = selection.to_dict()
+    del record["columns"], record["teacher"]
+    again = read_back(record)
+    assert again.columns.empty
+    assert again.teacher.empty
+    pd.testing.assert_frame_equal(again.metrics, selection.metrics)
+    assert read_back(again.to_dict()).teacher.empty
 
 
 def test_trained_genes_come_by_rank(selection):

@@ -13,6 +13,7 @@ from scipy.stats import kstest
 
 from yoto_sc.judge import all_cells
 from yoto_sc.nn import Annealing
+from yoto_sc.teach import Lesson
 from yoto_sc.train import X_KEY, Recipe, _batches, task_key
 from yoto_sc.train._batches import Cells, SelectionData, _Shuffled, _thin
 
@@ -28,9 +29,8 @@ def make_data(
 ) -> SelectionData:
     recipe = {"max_steps": 80, "batch_size": 16, **recipe}
     return SelectionData(
-        problem,
+        Lesson.of(problem, split),
         GENES,
-        split,
         Recipe(Annealing(3, 2), **recipe),
         n_members,
         np.random.default_rng(seed),

@@ -46,9 +46,8 @@ class Watch(Callback):
 def watched(training: Training, split: Split, seed: int = 1) -> tuple[Watch, Trained]:
     watch = Watch()
     recipe = replace(training.recipe, trainer_kwargs={"callbacks": [watch]})
-    trained = replace(training, recipe=recipe).run(
-        Lesson.of(problem, split), np.random.default_rng(seed)
-    )
+    lesson = Lesson.of(training.problem, split)
+    trained = replace(training, recipe=recipe).run(lesson, np.random.default_rng(seed))
     return watch, trained
 
 
@@ -168,9 +167,8 @@ def test_caps_hold(
 ) -> None:
     """At the end by the panel, and on the way by some panel of the genes that are left."""
     costs = np.random.default_rng(0).integers(1, 9, 50).astype(float)
-    free = (
-        make_training(problem).run(Lesson.of(problem, split), np.random.default_rng(1)).ranking[:6]
-    )
+    lesson = Lesson.of(problem, split)
+    free = make_training(problem).run(lesson, np.random.default_rng(1)).ranking[:6]
     rules = replace(problem.rules, caps={"budget": Cap(costs, bound)})
     watch, found = watched(make_training(replace(problem, rules=rules)), split)
     assert costs[found.ranking[:6]].sum() <= bound
@@ -187,9 +185,9 @@ def test_preferred_genes_are_selected(
     preference, outside = np.ones(50), trained.ranking[6:8]
     preference[outside] = 1e8
     rules = replace(problem.rules, preference=preference)
-    found = make_training(replace(problem, rules=rules)).run(
-        Lesson.of(problem, split), np.random.default_rng(1)
-    )
+    preferring = replace(problem, rules=rules)
+    lesson = Lesson.of(preferring, split)
+    found = make_training(preferring).run(lesson, np.random.default_rng(1))
     assert set(outside) <= set(found.ranking[:6])
 
 
@@ -199,7 +197,8 @@ def make_plan(training: Training, split: Split) -> SelectionTrainingPlan:
 
     from yoto_sc.train._batches import SelectionData
 
-    problem, recipe, rng = training.problem, training.recipe, np.random.default_rng(0)
+    lesson, recipe = Lesson.of(training.problem, split), training.recipe
+    rng = np.random.default_rng(0)
     screening = screen([lesson])[0]
     start = find_start(lesson, screening, recipe.annealing.n_genes, 0.5, rng)
     data = SelectionData(lesson, start.genes, recipe, 2, rng)

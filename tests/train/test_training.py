@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from sklearn.metrics import f1_score, r2_score
 
 from yoto_sc.judge import all_cells, path_sizes
 from yoto_sc.nn import Annealing
-from yoto_sc.teach import Lesson
+from yoto_sc.teach import Lesson, prepare
 from yoto_sc.train._start import screen
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ def test_the_ranking_covers_all_allowed_genes(trained: Trained) -> None:
 
 def test_the_network_reads_the_first_genes(problem: Problem, trained: Trained) -> None:
     cells = trained.data.validation.batch(np.arange(3))["X"]
-    expected = problem.expression.take(trained.split.validation[:3], trained.ranking[:6])
+    expected = problem.expression.take(trained.lesson.split.validation[:3], trained.ranking[:6])
     np.testing.assert_array_equal(cells, expected.toarray())
-    values = problem.expression.take(trained.split.train, trained.ranking[:6]).toarray()
+    values = problem.expression.take(trained.lesson.split.train, trained.ranking[:6]).toarray()
     np.testing.assert_allclose(trained.module.encoder.mean, values.mean(axis=0), rtol=1e-4)
 
 
@@ -143,15 +144,15 @@ def test_answers_are_of_the_calibrated_network(problem: Problem, trained: Traine
     assert list(answers.by_size) == path_sizes(6)
     assert answers.n_trained == 6
     np.testing.assert_array_equal(answers.ranking, trained.ranking)
-    np.testing.assert_array_equal(answers.on_path, np.arange(len(trained.split.validation)))
-    assert answers.split is trained.split
+    np.testing.assert_array_equal(answers.on_path, np.arange(len(trained.lesson.split.validation)))
+    assert answers.split is trained.lesson.split
     pd.testing.assert_frame_equal(answers.history, trained.plan.history)
     for size, predictions in answers.by_size.items():
         for ours, theirs, task in zip(
             predictions, answers.predict(size), problem.tasks, strict=True
         ):
             np.testing.assert_array_equal(ours, theirs)
-            assert len(ours) == len(trained.split.validation)
+            assert len(ours) == len(trained.lesson.split.validation)
             if task.categories:
                 np.testing.assert_allclose(ours.sum(axis=1), 1, rtol=1e-4)
     assert (trained.module.heads[0].temperature != 1).any()
@@ -182,17 +183,17 @@ def test_the_selection_is_that_of_the_training(
     assert list(ranks.index) == genes
     assert (selection.source, selection.is_counts, selection.n_trained) == ("X", True, 6)
     assert list(selection.attribution.index) == genes[:6]
-    assert list(selection.held_out.index) == list(problem.obs_names[found.split.validation])
+    assert list(selection.held_out.index) == list(problem.obs_names[found.lesson.split.validation])
 
 
 def test_scores_are_those_of_the_network_on_held_out_cells(
     problem: Problem, fitted: tuple[Trained, Selection]
 ) -> None:
     found, selection = fitted
-    values = problem.expression.take(found.split.validation, found.ranking[:6]).toarray()
+    values = problem.expression.take(found.lesson.split.validation, found.ranking[:6]).toarray()
     predictions = found.module.predict(torch.from_numpy(values))[0]
     for position, name in ((0, "task_0"), (2, "score_0")):
-        labels = problem.labels[position][found.split.validation]
+        labels = problem.labels[position][found.lesson.split.validation]
         prediction = predictions[position].numpy()
         if position == 0:
             seen = labels >= 0
@@ -213,8 +214,8 @@ def test_losses_without_a_gene_are_falls_of_the_score(
     problem: Problem, fitted: tuple[Trained, Selection]
 ) -> None:
     found, selection = fitted
-    values = problem.expression.take(found.split.validation, found.ranking[:6]).toarray()
-    labels = problem.labels[2][found.split.validation]
+    values = problem.expression.take(found.lesson.split.validation, found.ranking[:6]).toarray()
+    labels = problem.labels[2][found.lesson.split.validation]
     seen = ~np.isnan(labels)
     genes = list(problem.var_names[found.ranking[:6]])
     losses = selection.without.set_index(["task", "gene"])["loss"]["score_0"]
@@ -230,9 +231,8 @@ def test_a_refit_is_a_training_on_all_cells_with_the_recipes_seed(
     problem: Problem, make_training: Callable[..., Training], refitted: tuple[Trained, Selection]
 ) -> None:
     found, selection = refitted
-    whole = make_training(problem).run(
-        Lesson.of(problem, all_cells(160)), np.random.default_rng(0)
-    )
+    np.testing.assert_array_equal(found.lesson.split.train, np.arange(160))
+    whole = make_training(problem).run(found.lesson, np.random.default_rng(0))
     np.testing.assert_array_equal(found.ranking, whole.ranking)
     assert torch.equal(found.module.encoder.weight, whole.module.encoder.weight)
     assert selection.panel.genes == list(problem.var_names[whole.ranking[:6]])
@@ -248,12 +248,34 @@ def test_a_refit_is_scored_and_calibrated_by_the_first_training(
             assert torch.equal(ours.temperature, theirs.temperature)
 
 
+def test_teachers_are_fitted_as_part_of_a_training(
+    problem: Problem,
+    split: Split,
+    make_training: Callable[..., Training],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Scikit-learn puts filters of warnings back: those of a training beside it must be there."""
+    asked = []
+
+    def heeding(*args: Any, **kwargs: Any) -> Lesson:
+        warnings.warn(
+            "`isinstance(treespec, LeafSpec)` is deprecated", FutureWarning, stacklevel=1
+        )
+        asked.append(kwargs["unlabeled_cells"])
+        return prepare(*args, **kwargs)
+
+    monkeypatch.setattr("yoto_sc.train._training.prepare", heeding)
+    make_training(problem, max_steps=2).fit(split, np.random.default_rng(1), 6, refit=True)
+    assert asked == ["auto", "auto"]
+
+
 def test_without_held_out_cells_there_is_nothing_to_refit(
     problem: Problem, make_training: Callable[..., Training]
 ) -> None:
     training = make_training(problem, max_steps=4)
     found, selection = training.fit(all_cells(160), np.random.default_rng(1), 6, refit=True)
-    once = run(training, all_cells(160))
+    np.testing.assert_array_equal(found.lesson.split.train, np.arange(160))
+    once = training.run(found.lesson, np.random.default_rng(1))
     np.testing.assert_array_equal(found.ranking, once.ranking)
     assert selection.metrics.drop(columns="n_cells").isna().all(axis=None)
     assert len(selection.without) == 6 * 3  # on the cells that it learned from

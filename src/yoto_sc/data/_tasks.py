@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from yoto_sc._checks import as_list, check_integer, check_positive
 from yoto_sc.data._kinds import KINDS, TRANSCRIPTOME, Task, Transcriptome
@@ -14,9 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from anndata import AnnData
+    from numpy.typing import NDArray
 
     Keys = Mapping[str, Sequence[str]]
     """By the name of the kind, the keys of the tasks."""
+
+logger = logging.getLogger(__name__)
 
 
 N_COMPONENTS = 30
@@ -45,7 +50,7 @@ def named_tasks(keys: Keys, transcriptome: bool | int = False) -> list[Task]:
 
 
 def n_components(transcriptome: bool | int, n_obs: int, n_vars: int) -> int:
-    """Return the number of components to predict; 0 for none.
+    """Return the number of components to predict; 0, as `False`, for none.
 
     Raises
     ------
@@ -54,7 +59,7 @@ def n_components(transcriptome: bool | int, n_obs: int, n_vars: int) -> int:
     """
     if isinstance(transcriptome, bool | np.bool_):
         return min(N_COMPONENTS, n_obs - 1, n_vars) if transcriptome else 0
-    check_integer(transcriptome, "transcriptome", minimum=1, maximum=min(n_obs - 1, n_vars))
+    check_integer(transcriptome, "transcriptome", minimum=0, maximum=min(n_obs - 1, n_vars))
     return int(transcriptome)
 
 
@@ -144,6 +149,26 @@ def with_weights(
         task.weighted(float(of_tasks.get(task.name, 1.0)), of_classes.get(task.name))
         for task in tasks
     )
+
+
+def point_out_no_labels(
+    tasks: Sequence[Task], labels: Sequence[NDArray[Any]], unlabeled: Collection[object]
+) -> None:
+    """Warn of classes that look as if they meant "no label", once for each task that has some."""
+    given = pd.Series(list(unlabeled), dtype=object).dropna()
+    for task, encoded in zip(tasks, labels, strict=True):
+        found = task.like_no_label(encoded)
+        if not found:
+            continue
+        to_copy = [*(c.item() if isinstance(c, np.generic) else c for c in given), *found]
+        counted = [f"{c!r} ({n} cell{'' if n == 1 else 's'})" for c, n in found.items()]
+        logger.warning(
+            "Task %r has classes that look like missing labels, but count like any other class: "
+            '%s. If they mean "no label", pass unlabeled=%r.',
+            task.name,
+            ", ".join(counted),
+            to_copy,
+        )
 
 
 def task_from_dict(record: Mapping[str, Any]) -> Task:

@@ -69,6 +69,17 @@ def fit_temperature(proba: NDArray[Any], labels: NDArray[Any]) -> float:
 
     Minimises the log loss of :math:`p^{1/T}`, rescaled to sum to 1, summed over the cells, plus
     :math:`\log(T)^2 / 2 \sigma^2`: few cells move it little away from 1.
+
+    Parameters
+    ----------
+    proba
+        Probabilities of the classes, shape ``(n_obs, n_classes)``.
+    labels
+        Codes of the true classes, shape ``(n_obs,)``, none missing.
+
+    Returns
+    -------
+    The temperature, above 0.
     """
     logits = np.log(np.maximum(proba.astype(np.float64), _TINY))
     rows = np.arange(len(labels))

@@ -121,7 +121,7 @@ def regression_scores(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, float]:
     """
     values = {"y_true": np.asarray(y_true, float), "y_pred": np.asarray(y_pred, float)}
     for name, array in values.items():
-        if array.ndim not in (1, 2) or array.ndim != values["y_true"].ndim:
+        if array.ndim not in (1, 2) or array.shape[1:] != values["y_true"].shape[1:]:
             raise ValueError(
                 f"{name} has shape {array.shape}, but both must be (n_obs,) or (n_obs, n_columns)."
             )

@@ -103,7 +103,8 @@ class PredictionMixin(BaseModelClass):
         Returns
         -------
         One column for each task, of shape ``(n_obs, n_tasks)``: categorical with the task's own
-        categories, or float32.
+        categories, or float32. NA where the predicted class of a coarser level of the same tree
+        holds none of this task.
 
         Raises
         ------
@@ -114,7 +115,11 @@ class PredictionMixin(BaseModelClass):
             range.
         """
         predictions, _ = self.predict_all(adata, layer=layer, n_genes=n_genes, missing=missing)
-        return predictions_table(self.tasks, predictions, self._cell_names(adata))
+        table = predictions_table(self.tasks, predictions, self._cell_names(adata))
+        for position, without in self.selection.levels.without_label(predictions).items():
+            name = self.tasks[position].name
+            table[name] = table[name].mask(without)
+        return table
 
     def predict_proba(
         self,

@@ -83,6 +83,12 @@ class Target(ABC):
             Added to the variances.
         class_weight_power
             A cell of a class of n cells weighs ``n ** -class_weight_power``.
+
+        Returns
+        -------
+        Of classes, their means, in the order of their codes, and what is within; of numbers, the
+        two points on the regression line, and what is around it; of vectors, the covariances of
+        the columns with the genes, and those of the genes.
         """
 
     def shuffled(self, rng: np.random.Generator) -> Self:
@@ -154,7 +160,6 @@ class Classes(Target):
     def moments(
         self, values: NDArray[np.float32], ridge: float = RIDGE, class_weight_power: float = 0.5
     ) -> PairMoments:
-        """Return the means of the classes, in the order of their codes, and what is within."""
         if self.labels.ndim == 1:
             labels = self.labels[self.seen]
             classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
@@ -231,7 +236,6 @@ class Numbers(Target):
     def moments(
         self, values: NDArray[np.float32], ridge: float = RIDGE, class_weight_power: float = 0.5
     ) -> PairMoments:
-        """Return the two points on the regression line, and what is around it."""
         del class_weight_power
         target = self._standardized()
         x, within, scale = _covariance(values[self.seen], np.full(len(target), 1 / len(target)))
@@ -283,7 +287,6 @@ class Vectors(Target):
     def moments(
         self, values: NDArray[np.float32], ridge: float = RIDGE, class_weight_power: float = 0.5
     ) -> DirectionMoments:
-        """Return the covariances of the columns with the genes, and those of the genes."""
         del class_weight_power
         columns, shares = _unit_variance(self.labels[self.seen])
         n = len(columns)

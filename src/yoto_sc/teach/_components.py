@@ -148,9 +148,8 @@ def normalised(
         part = block if genes is None else block[:, genes]
         if total > 0:
             scale = (total / np.maximum(sums, _TINY)).astype(np.float32)
-            data = part.data * np.repeat(scale, np.diff(part.indptr))
-            data = np.log1p(data) if log else data
-            part = sp.csr_matrix((data, part.indices, part.indptr), shape=part.shape)
+            part = sp.csr_matrix(part.multiply(scale[:, None]))
+            part = part.log1p() if log else part
         yield rows, part
 
 

@@ -130,7 +130,7 @@ def prepare(
         found[position] = verdict
         if verdict.is_used:
             labels[position] = teach(
-                task, truth[position], train, features, verdict.temperature, task_rng
+                problem, position, train, features, verdict.temperature, task_rng
             )
     return Lesson(problem, split, tuple(labels), components, found)
 

@@ -65,7 +65,8 @@ def predict(
     `None`, or the changed copy if `copy`. Sets the following fields (for the default key):
 
     adata.obs["yoto_<key>"] : categorical or float32
-        Prediction of the task; NA below `min_confidence`.
+        Prediction of the task; NA below `min_confidence`, and where a coarser level of the same
+        tree has no label, or one that no class of the task lies within.
     adata.obs["yoto_<key>_confidence"] : float32
         Probability of the most probable class, for categorical tasks.
     adata.obsm["yoto_<key>"] : float32, shape ``(n_obs, n_columns)``
@@ -107,5 +108,13 @@ def predict(
         check_written_keys(names, written, labels, place)
     predictions, latent = model.predict_all(adata, layer=layer, n_genes=n_genes, missing=missing)
     adata = adata.copy() if copy else adata
-    write_predictions(adata, names, model.tasks, predictions, latent, min_confidence)
+    write_predictions(
+        adata,
+        names,
+        model.tasks,
+        predictions,
+        latent,
+        levels=model.selection.levels,
+        min_confidence=min_confidence,
+    )
     return adata if copy else None

@@ -8,6 +8,7 @@ import torch
 from scvi.module.base import BaseModuleClass, LossOutput
 from torch import nn
 
+from yoto_sc.data import Levels
 from yoto_sc.nn import HEADS, Encoder, Head, Selector, narrow
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class YOTOModule(BaseModuleClass):
     ) -> None:
         super().__init__()
         self.tasks = tuple(tasks)
+        self.levels = Levels()
         self.n_members = n_members
         self.class_weight_power = class_weight_power
         self.selector = Selector(n_genes, relaxation)
@@ -97,6 +99,7 @@ class YOTOModule(BaseModuleClass):
         """Narrow to the genes of the saved :class:`~yoto_sc.model.YOTO`, so that weights fit."""
         if model.selection_ is not None:
             narrow(self, torch.arange(model.selection_.n_trained))
+            self.levels = model.selection_.levels
 
     @torch.no_grad()
     def begin(
@@ -220,7 +223,8 @@ class YOTOModule(BaseModuleClass):
             Which of these were measured, bool of shape ``(n_genes,)``; `None`: all of them.
             Values of the others do not matter.
         calibrated
-            Whether to calibrate the predictions for the number of genes.
+            Whether to calibrate the predictions for the number of genes, and to make those of
+            levels of one tree agree.
 
         Returns
         -------
@@ -244,6 +248,9 @@ class YOTOModule(BaseModuleClass):
                 head.calibrated(prediction, n_read)
                 for head, prediction in zip(self.heads, predictions, strict=True)
             ]
+            if self.levels:
+                agreed = self.levels.reconcile([p.cpu().numpy() for p in predictions])
+                predictions = [torch.from_numpy(p).to(self.device) for p in agreed]
         return predictions, encoded["hidden"].transpose(0, 1).flatten(1)
 
     def predict_all(

@@ -89,6 +89,8 @@ class _Trainings:
 
 
 _trainings = _Trainings()
+one_more_training = _trainings.one_more
+"""Context of what belongs to a training and changes filters of warnings, as scikit-learn does."""
 
 
 @contextmanager

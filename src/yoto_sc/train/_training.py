@@ -28,7 +28,7 @@ from yoto_sc.train._batches import SelectionData
 from yoto_sc.train._module import X_KEY
 from yoto_sc.train._plan import SelectionTrainingPlan
 from yoto_sc.train._progress import SelectionProgress
-from yoto_sc.train._run import run
+from yoto_sc.train._run import one_more_training, run
 from yoto_sc.train._start import find_start, screen
 from yoto_sc.train._temperature import calibrate, copy_temperatures
 
@@ -157,6 +157,7 @@ class Training:
         )
         data = SelectionData(lesson, start.genes, recipe, self.module.n_members, rng)
         module = deepcopy(self.module)
+        module.levels = lesson.problem.levels
         module.begin(start, data.train.moments(), data.train.labels)
         plan = SelectionTrainingPlan(module, data, start, recipe)
         kwargs = dict(recipe.trainer_kwargs)
@@ -191,10 +192,11 @@ class Training:
             "n_genes": recipe.annealing.n_genes,
             "unlabeled_cells": recipe.unlabeled_cells,
         }
-        lessons = [prepare(problem, split, teach_rng, **how)]
-        if refit and len(split.validation) > 0:
-            whole = all_cells(problem.expression.n_obs)
-            lessons.append(prepare(problem, whole, teach_rng, before=lessons[0], **how))
+        with one_more_training():
+            lessons = [prepare(problem, split, teach_rng, **how)]
+            if refit and len(split.validation) > 0:
+                whole = all_cells(problem.expression.n_obs)
+                lessons.append(prepare(problem, whole, teach_rng, before=lessons[0], **how))
         screenings = screen(lessons)
         judged = trained = self.run(lessons[0], rng, screening=screenings[0])
         answers = judged.answers(problem.rules.smallest_size)
@@ -332,5 +334,6 @@ def describe(
             predict,
         ),
         teacher=trained.lesson.table(),
+        levels=problem.levels,
         **tables,
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 from scipy import linalg, special
 
+from yoto_sc.data._kinds._no_label import looks_like_no_label
 from yoto_sc.data._kinds._task import Category, Task
 from yoto_sc.metrics import (
     CLASSIFICATION_SCORES,
@@ -31,6 +34,10 @@ MISSING_CODE = -1
 """Code of a label that is missing, unlabeled or unknown to the task."""
 _SHRINKAGE = 1e-3
 """Added to the variances of fitted values, in units of their mean."""
+_MAX_NUMBERS = 100
+"""So many numbers may be classes: of any column without fractions, or categories with them."""
+_MAX_FRACTIONS = 20
+"""So many may be classes if they have fractions, and nobody said that they are categories."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +74,10 @@ class Categorical(Task):
     @classmethod
     def from_adata(cls, adata: AnnData, name: str, unlabeled: Collection[object] = ()) -> Self:
         """Read the task off a column of labels; see :meth:`Task.from_adata`."""
-        labels = _as_categorical(cls.column(adata, name), unlabeled)
+        column = cls.column(adata, name)
+        labels = _as_categorical(column, unlabeled)
         _check(labels, name)
+        _check_numbers(labels, name, isinstance(column.dtype, pd.CategoricalDtype))
         categories = labels.remove_unused_categories().categories
         return cls(name, tuple(_plain(c) for c in categories), bool(labels.ordered))
 
@@ -154,6 +163,15 @@ class Categorical(Task):
 
     def strata(self, encoded: NDArray[Any]) -> NDArray[Any]:
         return encoded
+
+    def like_no_label(self, encoded: NDArray[Any]) -> Mapping[Category, int]:
+        """Go by the names alone; see :func:`looks_like_no_label`."""
+        counts = np.bincount(encoded[self.observed(encoded)], minlength=self.n_outputs)
+        return {
+            category: int(count)
+            for category, count in zip(self.categories, counts, strict=True)
+            if looks_like_no_label(category)
+        }
 
     def target(self, encoded: NDArray[Any]) -> Classes:
         return Classes(encoded, self.weight, self.class_weights)
@@ -300,3 +318,28 @@ def _check(labels: pd.Categorical, name: str) -> None:
             "be more cells than classes. Is it a column of identifiers or numbers? Numbers belong "
             "in `continuous_keys`."
         )
+
+
+def _check_numbers(labels: pd.Categorical, name: str, are_categories: bool) -> None:
+    """Refuse numbers that are more than classes would be, unless they are said to be classes."""
+    seen = labels.codes[labels.codes != MISSING_CODE]
+    classes = labels.categories[np.unique(seen)]
+    numbers = [c for c in classes if _is_number(c)]
+    have_fractions = any(not isinstance(c, Integral) and float(c) % 1 for c in numbers)
+    if are_categories and not have_fractions:
+        return
+    if len(numbers) <= (_MAX_FRACTIONS if have_fractions and not are_categories else _MAX_NUMBERS):
+        return
+    others = ", ".join([repr(c) for c in classes if not _is_number(c)][:3])
+    as_missing = f", with NaN in place of {others}" if others else ""
+    as_text = '.astype("string")' if have_fractions and len(numbers) > _MAX_NUMBERS else ""
+    raise ValueError(
+        f"Task {name!r} would have {len(classes)} classes for {len(seen)} labelled cells, and "
+        f"they are numbers: numbers belong in `continuous_keys`{as_missing}. If these are labels "
+        f"that happen to be numbers, make them categories: adata.obs[{name!r}] = "
+        f'adata.obs[{name!r}]{as_text}.astype("category").'
+    )
+
+
+def _is_number(category: object) -> bool:
+    return isinstance(category, Real | Decimal) and not isinstance(category, bool)

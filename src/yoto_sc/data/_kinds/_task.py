@@ -92,6 +92,11 @@ class Task(ABC):
         return ()
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the classes, or of the columns of vectors, that have scores of their own."""
+        return tuple(str(category) for category in self.categories)
+
+    @property
     def class_weights(self) -> tuple[float, ...]:
         """What each class counts for beside others, of mean 1; empty: all alike."""
         return ()
@@ -177,6 +182,11 @@ class Task(ABC):
         """Whether at least two different labels are observed."""
         seen = encoded[self.observed(encoded)]
         return len(seen) > 0 and bool((seen != seen[0]).any())
+
+    def like_no_label(self, encoded: NDArray[Any]) -> Mapping[Category, int]:
+        """Count the cells of classes whose names look as if they meant "no label"."""
+        del encoded
+        return {}
 
     @abstractmethod
     def target(self, encoded: NDArray[Any]) -> Target:

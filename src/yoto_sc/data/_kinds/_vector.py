@@ -14,7 +14,7 @@ from yoto_sc.metrics import REGRESSION_SCORES, regression_scores, weighted_r2
 from yoto_sc.select import Vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from anndata import AnnData
     from numpy.typing import NDArray
@@ -57,7 +57,12 @@ class Vector(Task):
         entry = cls.column(adata, name)
         _check(_as_float(entry, name), name)
         if isinstance(entry, pd.DataFrame):
-            return cls(name, tuple(str(column) for column in entry.columns), is_table=True)
+            names = tuple(str(column) for column in entry.columns)
+            if len(set(names)) < len(names):
+                raise ValueError(
+                    f"Task {name!r} has columns of the same name: {list(names)}. Rename them."
+                )
+            return cls(name, names, is_table=True)
         n_columns = 1 if entry.ndim == 1 else entry.shape[1]
         return cls(name, tuple(str(column) for column in range(n_columns)))
 
@@ -75,6 +80,10 @@ class Vector(Task):
     def n_outputs(self) -> int:
         return len(self.names)
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return self.names
+
     def encode(self, column: Any) -> NDArray[Any]:
         return self.encode_exactly(column).astype(np.float32)
 
@@ -84,8 +93,7 @@ class Vector(Task):
         values = _as_float(column, self.name)
         if values.shape[1] != self.n_outputs:  # other data hold something else under this name
             return np.full((len(values), self.n_outputs), np.nan)
-        values[np.isnan(values).any(axis=1)] = np.nan
-        return values
+        return np.where(np.isnan(values).any(axis=1, keepdims=True), np.nan, values)
 
     def decode(self, prediction: NDArray[Any]) -> NDArray[Any]:
         return prediction
@@ -194,13 +202,13 @@ def _as_float(entry: Any, name: str) -> NDArray[np.float64]:
     """
     try:
         if isinstance(entry, pd.DataFrame):
+            _check_kinds(dtype.kind for dtype in entry.dtypes)
             values = entry.to_numpy(dtype=np.float64, na_value=np.nan)
         else:
             dense: Any = entry
             if isinstance(entry, sp.spmatrix | sp.sparray):
                 dense = entry.toarray()  # type: ignore[union-attr]
-            if np.iscomplexobj(dense):
-                raise TypeError("complex numbers")
+            _check_kinds([np.asarray(dense).dtype.kind])
             values = np.array(dense, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(
@@ -215,6 +223,12 @@ def _as_float(entry: Any, name: str) -> NDArray[np.float64]:
             "(n_obs, n_columns)."
         )
     return values
+
+
+def _check_kinds(kinds: Iterable[str]) -> None:
+    """Refuse complex numbers, dates and spans of time, which numpy would turn into floats."""
+    if any(kind in "cmM" for kind in kinds):
+        raise TypeError("no real numbers")
 
 
 def _check(values: NDArray[np.float64], name: str) -> None:
