@@ -189,9 +189,69 @@ def test_the_command_line_goes_before_the_file(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "content", "expected"),
+    [
+        ([], "", False),
+        (["--transcriptome"], "", True),
+        (["--transcriptome", "20"], "", 20),
+        (["--transcriptome=20"], "", 20),
+        ([], "transcriptome = true", True),
+        ([], "transcriptome = false", False),
+        ([], "transcriptome = 12", 12),
+        (["--transcriptome", "7"], "transcriptome = true", 7),
+        (["--transcriptome"], "transcriptome = 12", True),
+    ],
+)
+@pytest.mark.parametrize("is_last", [False, True])
+def test_the_transcriptome_is_a_flag_or_a_number(
+    words: list[str], content: str, expected: Any, is_last: bool, folder: Path
+) -> None:
+    (folder / "c.toml").write_text(content)
+    config = ["--config", "c.toml"]
+    order = [*config, *words] if is_last else [*words, *config]
+    value = parsed("select", "data.h5ad", "--n-genes", "5", "-o", "new", *order)["transcriptome"]
+    assert value == expected
+    assert isinstance(value, bool) == isinstance(expected, bool)
+
+
+@pytest.mark.parametrize(
+    ("words", "content", "task_weights", "class_weights"),
+    [
+        ([], "", None, None),
+        (
+            ["--task-weight", "a=2", "--task-weight", "b=c=0.5", "--class-weight", "a:CD4+: =3"],
+            "",
+            {"a": 2.0, "b=c": 0.5},
+            {"a": {"CD4+: ": 3.0}},
+        ),
+        (
+            [],
+            'task_weights = {a = 2, "b.c" = 1.5}\n[class_weights.a]\n"T reg" = 3\nB = 1',
+            {"a": 2.0, "b.c": 1.5},
+            {"a": {"T reg": 3.0, "B": 1.0}},
+        ),
+        ([], 'task_weights = ["a=3"]\nclass_weights = "a:B=2"', {"a": 3.0}, {"a": {"B": 2.0}}),
+        (["--task-weight", "c=9"], "[task_weights]\na = 2", {"c": 9.0}, None),
+    ],
+)
+def test_weights(
+    words: list[str], content: str, task_weights: Any, class_weights: Any, folder: Path
+) -> None:
+    (folder / "c.toml").write_text(content)
+    values = parsed("select", *SELECT[1:], "--config", "c.toml", *words)
+    assert values["task_weights"] == task_weights
+    assert values["class_weights"] == class_weights
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("n_genes = 3.5", "'3.5' is neither"),
+        ("transcriptome = 3.5", "'3.5' is no whole number above 0"),
+        ("transcriptome = [3]", "must give one value for 'transcriptome'"),
+        ("[task_weights]\na = 'x'", "'a=x' is not a name, '=' and a number"),
+        ("[obsm_keys]\na = 3", "must give one value for 'obsm_keys'"),
+        ('unlabeled_cells = "no"', "'no' is not one of 'auto', 'use', 'ignore'"),
         ("n_genes = [3]", "must give one value for 'n_genes'"),
         ("[layer]\nname = 3", "must give one value for 'layer'"),
         ("max_steps = true", "not a valid integer"),
@@ -218,6 +278,19 @@ WRONG = {
     "unknown option": (["select", "--n-gens", "3"], "'--n-genes'"),
     "no panel size": (["select", "data.h5ad", *TASKS, "-o", "new"], "Missing option '--n-genes'"),
     "no gene": ([*SELECT, "--n-genes", "0"], "'0' is neither a whole number above 0 nor 'auto'"),
+    "no number of components": (
+        ["select", "--transcriptome", "data.h5ad", "--n-genes", "5", "-o", "new"],
+        "'data.h5ad' is no whole number above 0. Where the number is left out, another option",
+    ),
+    "no weight": (
+        [*SELECT, "--task-weight", "task_0"],
+        "'task_0' is not a name, '=' and a number",
+    ),
+    "no name": ([*SELECT, "--task-weight", "=3"], "'=3' is not a name, '=' and a number"),
+    "no class": (
+        [*SELECT, "--class-weight", "task_0=3"],
+        "'task_0' is not a key, ':' and a class",
+    ),
     "no file": (["select", "no.h5ad", *SELECT[2:]], "'no.h5ad' does not exist"),
     "full directory": ([*SELECT, "-o", "full"], "full is not empty"),
     "unknown name in TOML": ([*SELECT, "--config", "wrong.toml"], "Did you mean 'n_genes'"),
@@ -239,6 +312,13 @@ WRONG_DATA = {
     "no h5ad": (["select", "text.h5ad", *SELECT[2:]], "text.h5ad cannot be read"),
     "no zarr": (["select", "full", *SELECT[2:]], "full cannot be read"),
     "no column": ([*SELECT, "--categorical-key", "tusk"], "'tusk', which is not a column"),
+    "no entry": ([*SELECT, "--obsm-key", "tusk"], "'tusk', which is not an entry of adata.obsm"),
+    "no task": ([*SELECT, "--task-weight", "tusk=2"], "`task_weights` names ['tusk']"),
+    "no weight above 0": ([*SELECT, "--task-weight", "task_0=0"], "must be finite and above 0"),
+    "too many components": (
+        [*SELECT, "--transcriptome", "60"],
+        "transcriptome must be at most 50",
+    ),
     "too many genes": ([*SELECT, "--n-genes", "5000"], "n_genes=5000 exceeds"),
     "unknown gene": ([*SELECT, "--include", "gene_001"], "Did you mean gene_00"),
     "no list of genes": ([*SELECT, "--include", "@data.h5ad"], "data.h5ad is no list of genes"),
@@ -283,6 +363,31 @@ def test_wrong_data_get_one_line_and_exit_code_2(
     else:
         assert out == ""
     assert files_in(folder).keys() == before.keys()
+
+
+@pytest.mark.parametrize("command", ["select", "evaluate"])
+def test_numbers_as_classes(
+    command: str,
+    make_adata: Callable[..., AnnData],
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    adata = make_adata()
+    adata.obs["depth"] = np.arange(adata.n_obs) % 120 / 8
+    adata.write_h5ad("depth.h5ad")
+    Path("genes.txt").write_text("\n".join(["gene", *adata.var_names[:3]]))
+    more = {
+        "select": ["--n-genes", "5", "-o", "new", "--accelerator", "cpu"],
+        "evaluate": ["--genes", "genes.txt", "-o", "new.csv"],
+    }
+    before = files_in(folder)
+    assert cli.main([command, "depth.h5ad", "--categorical-key", "depth", *more[command]]) == 2
+    err = capsys.readouterr().err
+    assert "'depth'" in err
+    assert "120 classes for 160 labelled cells" in err
+    assert "continuous_keys" in err
+    assert err.count("\n") == 1
+    assert files_in(folder) == before
 
 
 def test_wrong_data_in_a_process(folder: Path) -> None:
@@ -365,6 +470,9 @@ def test_a_failed_run_leaves_an_earlier_result(failing: Callable[..., Path]) -> 
 
 # --- work ---
 
+OF_VECTORS = {"columns.csv", "columns.png"}
+OF_CLASSES = {"confusion.png", "dotplot.png"}
+
 
 @pytest.fixture(scope="module")
 def done(make_adata: Callable[..., AnnData], tmp_path_factory: pytest.TempPathFactory) -> Any:
@@ -382,7 +490,7 @@ def done(make_adata: Callable[..., AnnData], tmp_path_factory: pytest.TempPathFa
 
 
 def test_select_writes_all_results(done: Any) -> None:
-    assert {path.name for path in done.out.iterdir()} == set(cli.RESULTS)
+    assert {path.name for path in done.out.iterdir()} == set(cli.RESULTS) - OF_VECTORS
     assert {path.name for path in done.folder.iterdir()} == {"data.h5ad", "c.toml", "some"}
     assert [path.name for path in (done.folder / "some").iterdir()] == ["out"]
     for plot in done.out.glob("*.png"):
@@ -448,6 +556,86 @@ def test_predict_is_the_verb(
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
 
 
+@pytest.fixture(scope="module")
+def of_vectors(
+    make_adata: Callable[..., AnnData], tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    """Outcome of a selection for a table of vectors and the transcriptome, without classes."""
+    folder, adata = tmp_path_factory.mktemp("vectors"), make_adata()
+    values = np.log1p(adata.X[:, :3].toarray())
+    values[:60, 1] = np.nan
+    adata.obsm["proteins"] = pd.DataFrame(values, adata.obs_names, ["CD3", "CD4", "CD8"])
+    adata.write_h5ad(folder / "data.h5ad")
+    words = ["--obsm-key", "proteins", "--transcriptome", "4", "--n-genes", "5"]
+    words += ["--max-steps", "10", "--accelerator", "cpu", "--group-key", "none", "--quiet"]
+    words += ["--task-weight", "proteins=2", "--unlabeled-cells", "use"]
+    out = folder / "out"
+    assert cli.main(["select", str(folder / "data.h5ad"), *words, "-o", str(out)]) == 0
+    return SimpleNamespace(data=folder / "data.h5ad", out=out)
+
+
+def test_select_for_vectors_writes_their_tables_and_no_picture_of_classes(of_vectors: Any) -> None:
+    names = {path.name for path in of_vectors.out.iterdir()}
+    assert names == set(cli.RESULTS) - OF_CLASSES
+    stored = anndata.read_h5ad(of_vectors.out / "selected.h5ad").uns["yoto"]
+    assert stored["params"]["transcriptome"] == 4
+    assert stored["params"]["task_weights"] == {"proteins": 2.0}
+    assert stored["params"]["unlabeled_cells"] == "use"
+    columns = pd.read_csv(of_vectors.out / "columns.csv", index_col=0)
+    assert list(columns["column"]) == ["CD3", "CD4", "CD8", "PC1", "PC2", "PC3", "PC4"]
+    np.testing.assert_allclose(columns["r2"], stored["columns"]["r2"])
+    teacher = pd.read_csv(of_vectors.out / "teacher.csv", index_col="task")
+    assert list(teacher.index) == ["proteins"]
+    assert teacher["is_used"].all()
+    assert (of_vectors.out / "columns.png").stat().st_size > 5_000
+
+
+def test_predict_writes_vectors_as_columns(
+    of_vectors: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["predict", str(of_vectors.data), "--model", str(of_vectors.out / "model")]
+    assert cli.main([*words, "--json", "-o", str(tmp_path / "new.csv")]) == 0
+    told = json.loads(capsys.readouterr().out)
+    adata = anndata.read_h5ad(of_vectors.data)
+    yt.tl.predict(adata, of_vectors.out / "model")
+    expected = pd.concat(
+        [
+            adata.obsm["yoto_proteins"].add_prefix("yoto_proteins_"),
+            pd.DataFrame(
+                adata.obsm["yoto_transcriptome"],
+                adata.obs_names,
+                [f"yoto_transcriptome_PC{number}" for number in range(1, 5)],
+            ),
+        ],
+        axis=1,
+    )
+    written = pd.read_csv(tmp_path / "new.csv", index_col="cell")
+    pd.testing.assert_frame_equal(written, expected, check_dtype=False, check_names=False)
+    assert told["columns"] == list(expected)
+    assert cli.main([*words, "-o", str(tmp_path / "new.h5ad")]) == 0
+    entries = anndata.read_h5ad(tmp_path / "new.h5ad").obsm
+    pd.testing.assert_frame_equal(entries["yoto_proteins"], adata.obsm["yoto_proteins"])
+    np.testing.assert_array_equal(entries["yoto_transcriptome"], adata.obsm["yoto_transcriptome"])
+
+
+def test_evaluate_by_vectors_is_the_verb(of_vectors: Any, tmp_path: Path) -> None:
+    words = ["evaluate", str(of_vectors.data), "--genes", str(of_vectors.out / "panel.csv")]
+    words += ["--obsm-key", "proteins", "--transcriptome", "3", "--classifier", "k_neighbors"]
+    assert cli.main([*words, "--n-splits", "2", "-q", "-o", str(tmp_path / "scores.csv")]) == 0
+    written = pd.read_csv(tmp_path / "scores.csv", keep_default_na=False)
+    expected = yt.tl.evaluate(
+        anndata.read_h5ad(of_vectors.data),
+        yt.Panel.from_csv(of_vectors.out / "panel.csv"),
+        obsm_keys="proteins",
+        transcriptome=3,
+        classifiers="k_neighbors",
+        n_splits=2,
+    )
+    for column in ("task", "metric", "category"):
+        assert list(written[column]) == list(expected[column])
+    np.testing.assert_allclose(pd.to_numeric(written["value"]), expected["value"])
+
+
 def test_predict_of_a_damaged_model(
     done: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -495,7 +683,7 @@ def test_zarr_in_and_an_earlier_result_replaced(
     out = ["-o", "full", "--overwrite", "--quiet", "--accelerator", "cpu"]
     assert cli.main(["select", "data.zarr", *words, *out]) == 0
     names = {path.name for path in (folder / "full").iterdir()}
-    assert names == {*cli.RESULTS, "mine.txt"} - {"confusion.png", "dotplot.png"}
+    assert names == {*cli.RESULTS, "mine.txt"} - OF_CLASSES - OF_VECTORS
     assert yt.Panel.from_csv(folder / "full" / "panel.csv").n_genes == 4
     out, err = capsys.readouterr()
     assert err == ""
@@ -509,7 +697,9 @@ def test_demo(
     monkeypatch.setitem(cli.DEMO, "max_steps", 10)
     monkeypatch.chdir(tmp_path)
     assert cli.main(["demo", "-o", "."]) == 0
-    assert {path.name for path in tmp_path.iterdir()} == set(cli.RESULTS)
+    assert {path.name for path in tmp_path.iterdir()} == (
+        set(cli.RESULTS) - OF_VECTORS - {"teacher.csv"}  # every cell has its labels
+    )
     assert "32 genes, most important first: " in capsys.readouterr().out
     confusion = anndata.read_h5ad("selected.h5ad").uns["yoto"]["confusion"]
     assert set(np.asarray(confusion["task"])) == set(cli.DEMO["categorical_keys"])

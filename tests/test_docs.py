@@ -190,6 +190,10 @@ ERRORS = {
     "cells": lambda a, model, path: _select(
         _with(a, lambda a: a.obs.__setitem__("id", list(a.obs_names))), categorical_keys="id"
     ),
+    "depth": lambda a, model, path: _select(
+        _with(a, lambda a: a.obs.__setitem__("depth", np.arange(a.n_obs) % 120)),
+        categorical_keys="depth",
+    ),
     "numbers": lambda a, model, path: _select(a, categorical_keys=(), continuous_keys="task_0"),
     "donor": lambda a, model, path: _select(
         a[a.obs["donor"] == "donor_0"].copy(), split_key="donor"

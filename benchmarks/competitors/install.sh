@@ -17,6 +17,7 @@ declare -A packages=(
     [markermap]="markermap==1.0.3 $torch"
     [lassonet]="lassonet==0.0.21 anndata $torch"
     [nsforest]="nsforest==4.1 plotly" # imports plotly without declaring it
+    [scmer]="scmer==0.1.3 anndata $torch"
     [activesvc]="activeSVC==4.0.1 anndata scikit-learn"
 )
 

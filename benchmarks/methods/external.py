@@ -30,9 +30,7 @@ def fit(training: Training, k: int, seed: int, *, name: str) -> Fitted:
     Preparing and exchanging the data is not charged to the competitor. Continuous tasks, which
     none of them has, are left out.
     """
-    python = _ROOT / f".cache/competitors/{name}/bin/python"
-    if not python.exists():
-        raise FileNotFoundError(f"{name} is not installed; see benchmarks/competitors/install.sh")
+    python = _python(name)
     lists, costs = [], []
     for key in training.categorical:
         genes, cost = _run(python, name, _exchanged(training, key), k, seed)
@@ -44,13 +42,47 @@ def fit(training: Training, k: int, seed: int, *, name: str) -> Fitted:
     )
 
 
+def fit_without_labels(
+    training: Training, k: int, seed: int, *, name: str, environment: str
+) -> Fitted:
+    """Select `k` genes by an adapter that looks at no label.
+
+    Parameters
+    ----------
+    training
+        Cells to select on.
+    k
+        Number of genes.
+    seed
+        Seed.
+    name
+        Of the adapter.
+    environment
+        Of the environment that it runs in.
+    """
+    genes, cost = _run(_python(environment), name, _variable(training.normalized), k, seed)
+    return Fitted(genes, cost=cost)
+
+
+def _python(name: str) -> Path:
+    python = _ROOT / f".cache/competitors/{name}/bin/python"
+    if not python.exists():
+        raise FileNotFoundError(f"{name} is not installed; see benchmarks/competitors/install.sh")
+    return python
+
+
 def _exchanged(training: Training, key: str) -> ad.AnnData:
     cells = training.labelled(key)
     normalized = training.normalized[cells]
     labels = pd.Categorical(normalized.obs[key].astype(str))
+    return _variable(normalized, pd.DataFrame({"label": labels}, index=normalized.obs_names))
+
+
+def _variable(normalized: ad.AnnData, obs: pd.DataFrame | None = None) -> ad.AnnData:
+    """Keep the genes that are expressed, and say which of them are highly variable."""
     adata = ad.AnnData(
         normalized.X.copy(),
-        obs=pd.DataFrame({"label": labels}, index=normalized.obs_names),
+        obs=pd.DataFrame(index=normalized.obs_names) if obs is None else obs,
         var=pd.DataFrame(index=normalized.var_names),
     )
     expressed = np.asarray(adata.X.getnnz(axis=0) > 0)

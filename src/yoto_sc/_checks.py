@@ -148,6 +148,13 @@ def check_fraction(value: object, name: str) -> None:
     _check_number(value, name, 1, "at least 0 and below 1")
 
 
+def check_positive(value: object, name: str) -> None:
+    """Refuse what is no finite number above 0."""
+    _check_number(value, name, np.inf, "finite and above 0")
+    if value == 0:
+        raise ValueError(f"{name} must be finite and above 0, not {value}.")
+
+
 def _check_number(value: object, name: str, end: float, bounds: str) -> None:
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number, not {value!r}.")

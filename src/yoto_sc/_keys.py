@@ -47,6 +47,11 @@ class Keys:
         return f"{self.key}_score"
 
     @property
+    def correlation(self) -> str:
+        """``float32`` ``var`` column: how well a gene is imputed in held-out cells."""
+        return f"{self.key}_correlation"
+
+    @property
     def frequency(self) -> str:
         """``float32`` ``adata.var`` column: share of the runs that select the gene."""
         return f"{self.key}_frequency"

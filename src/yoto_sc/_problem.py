@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,9 +13,11 @@ from yoto_sc._checks import as_list, check_split_is_no_task, check_split_key
 from yoto_sc.data import (
     Transcriptome,
     check_task_keys,
+    find_levels,
     n_components,
     read_expression,
     read_tasks,
+    with_weights,
 )
 from yoto_sc.rules import Requirements
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from yoto_sc.data import Expression, Task
+    from yoto_sc.data import Expression, Levels, Task
     from yoto_sc.rules import GeneRules
 
 
@@ -67,6 +70,8 @@ class Problem:
         keys: Mapping[str, Sequence[str]],
         *,
         transcriptome: bool | int = False,
+        task_weights: Mapping[str, float] | None = None,
+        class_weights: Mapping[str, Mapping[Any, float]] | None = None,
         layer: str | None = None,
         split_key: str | None = None,
         unlabeled: str | Sequence[object] = (),
@@ -85,9 +90,11 @@ class Problem:
         check_split_is_no_task(split_key, [key for named in keys.values() for key in named])
         no_labels = tuple(c for c in as_list(unlabeled, "unlabeled") if not _is_missing(c))
         tasks = read_tasks(adata, keys, no_labels)
+        if components:
+            tasks = (*tasks, Transcriptome.of(components))
         return cls.from_tasks(
             adata,
-            (*tasks, Transcriptome.of(components)) if components else tasks,
+            with_weights(tasks, task_weights, class_weights),
             layer=layer,
             split_key=split_key,
             unlabeled=no_labels,
@@ -150,6 +157,11 @@ class Problem:
     def n_components(self) -> int:
         """Number of components of the transcriptome that are to be predicted; 0 for none."""
         return sum(task.n_outputs for task in self.tasks if task.is_derived)
+
+    @cached_property
+    def levels(self) -> Levels:
+        """The tasks that lie within others."""
+        return find_levels(self.tasks, self.labels)
 
     def holding_out(self, split_key: str) -> Problem:
         """Return the same problem, in which groups of another column are held out."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections import Counter
+from decimal import Decimal
+from fractions import Fraction
 
 import anndata as ad
 import numpy as np
@@ -15,7 +18,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 
 from yoto_sc._keys import Keys
-from yoto_sc.data import Categorical, task_from_dict
+from yoto_sc.data import Categorical, Continuous, task_from_dict
 from yoto_sc.data._kinds._categorical import MISSING_CODE
 from yoto_sc.select import Classes
 
@@ -241,6 +244,134 @@ def test_error_too_few_labels(values, message):
 def test_error_infinite_class():
     with pytest.raises(ValueError, match=r"'y' has an infinite class"):
         categorical([1.0, np.inf, 1.0, np.inf])
+
+
+def many(n_classes, step=1.0, dtype=None, n_obs=400):
+    """Return a column of some numbers, each in at least two cells."""
+    return pd.Series(np.resize(np.arange(n_classes) * step, n_obs), dtype=dtype)
+
+
+NUMBERS = {
+    "float": (many(150, 0.1), 150),
+    "float32": (many(150, 0.1, "float32"), 150),
+    "float of whole numbers": (many(101), 101),
+    "int": (many(101, dtype="int64"), 101),
+    "uint8": (many(101, dtype="uint8"), 101),
+    "Int64": (many(101, dtype="Int64"), 101),
+    "Float64": (many(150, 0.1, "Float64"), 150),
+    "few, with fractions": (many(21, 0.25), 21),
+    "object of float": (many(150, 0.1, object), 150),
+    "object of int": (many(101, dtype="int64").astype(object), 101),
+    "object of Decimal": (many(21, 0.25).map(Decimal), 21),
+    "object of Fraction": (many(21, 0.25).map(Fraction), 21),
+    "category, with fractions": (many(101, 0.1).astype("category"), 101),
+}
+
+
+@pytest.mark.parametrize(("column", "n_classes"), NUMBERS.values(), ids=NUMBERS)
+def test_error_numbers(column, n_classes):
+    before = column.copy(deep=True)
+    with pytest.raises(ValueError, match="numbers belong in `continuous_keys`") as caught:
+        categorical(column, name="depth")
+    message = str(caught.value)
+    assert "Task 'depth'" in message
+    assert f"{n_classes} classes for 400 labelled cells" in message
+    pd.testing.assert_series_equal(column, before)
+    # What it says works.
+    obs = pd.DataFrame({"depth": column})
+    (advice,) = re.findall(r"adata\.obs\['depth'\](\.astype.*\))", message)
+    told = eval("column" + advice, {"column": obs["depth"]})
+    assert categorical(told, name="depth")[0].n_outputs == n_classes
+    if not isinstance(column.iloc[0], Decimal | Fraction):
+        Continuous.from_adata(ad.AnnData(obs=obs.set_axis(obs.index.astype(str))), "depth")
+
+
+def test_error_numbers_counts_labelled_cells_and_their_classes():
+    column = many(150, 0.1)
+    column[:10] = np.nan
+    column[column == 149 * 0.1] = np.nan
+    with pytest.raises(ValueError, match=r"149 classes for 388 labelled cells"):
+        categorical(column)
+
+
+def test_error_numbers_among_text():
+    """What is no number does not make labels of the others, and is named."""
+    column = many(150, 0.1, object)
+    column[:40:2] = "N/A"
+    with pytest.raises(
+        ValueError, match=r"151 classes.*continuous_keys`, with NaN in place of 'N/A'\."
+    ):
+        categorical(column)
+
+
+CLASSES = {
+    "clusters": (many(30, dtype="int64"), 30),
+    "many clusters": (many(100, dtype="int64"), 100),
+    "clusters beside missing ones": (many(100).where(lambda x: x > 0), 99),
+    "doses": (many(20, 0.25), 20),
+    "category of int": (many(150, dtype="int64").astype("category"), 150),
+    "category of whole numbers": (many(150).astype("category"), 150),
+    "category, with fractions": (many(100, 0.25).astype("category"), 100),
+    "text": (many(150, 0.1).astype(str), 150),
+    "bool": (many(2, dtype="int64").astype(bool), 2),
+    "unused categories": (
+        pd.Series(pd.Categorical([0.5, 1.5] * 200, categories=np.arange(200) + 0.5)),
+        2,
+    ),
+    "numbers beside many texts": (
+        pd.Series([1, 2.5, *map(str, range(198))] * 2, dtype=object),
+        200,
+    ),
+}
+
+
+@pytest.mark.parametrize(("column", "n_classes"), CLASSES.values(), ids=CLASSES)
+def test_numbers_may_be_classes(column, n_classes):
+    assert categorical(column)[0].n_outputs == n_classes
+
+
+def test_unlabeled_numbers_are_no_classes():
+    column = many(101, dtype="int64")
+    assert categorical(column, unlabeled=[0])[0].n_outputs == 100
+
+
+NO_LABELS = """
+nan,NaN,NA,N/A,n.a.,#N/A,<NA>,None,null,NULL,?,???,missing,unknown,Unknown,UNKNOWN,unassigned
+unlabeled,Unlabelled,unannotated,undefined,undetermined,unclassified,unidentified,unspecified
+ambiguous,doublet,Doublets,multiplet,Multiplets,Low quality,low_quality,low-quality,LowQuality
+Low-Quality Cells, Unknown ,un-known,__unassigned__,not assigned,Not_Available,not applicable
+No label,unknown cell,Unknown cell type,unassigned cells, ,
+"""
+REAL_LABELS = """
+other,Others,negative,-,--,+,_,N,A,s,0,false,NK,nano,Nan-like,known,unknown 1,Unknown_B,Naive,NAT
+B cell (unknown),singlet,none of these,cell,cells,high quality,quality,ambiguous T
+"""
+
+
+def names_in(table):
+    return [name for line in table.strip("\n").split("\n") for name in line.split(",")]
+
+
+@pytest.mark.parametrize("name", names_in(NO_LABELS))
+def test_names_that_look_like_no_label(name):
+    task = Categorical("y", ("a", name, "b"))
+    assert task.like_no_label(np.array([0, 1, 1, 2, 1, -1])) == {name: 3}
+
+
+@pytest.mark.parametrize("name", names_in(REAL_LABELS))
+def test_names_that_do_not_look_like_no_label(name):
+    assert Categorical("y", ("a", name)).like_no_label(np.array([0, 1])) == {}
+
+
+@pytest.mark.parametrize("values", [[0, 1, -1], [True, False], [0.5, 1.0]])
+def test_numbers_never_look_like_no_label(values):
+    assert Categorical("y", tuple(values)).like_no_label(np.arange(len(values))) == {}
+
+
+def test_several_look_like_no_label_in_the_order_of_the_classes():
+    task = Categorical("y", ("Unknown", "a", "nan"))
+    found = task.like_no_label(np.array([2, 0, 0, -1, 1]))
+    assert list(found.items()) == [("Unknown", 2), ("nan", 1)]
 
 
 @pytest.mark.parametrize("ordered", [True, False])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import logging
 
 import anndata as ad
 import numpy as np
@@ -15,6 +17,7 @@ from yoto_sc.data import (
     Continuous,
     Task,
     check_task_keys,
+    point_out_no_labels,
     read_tasks,
     task_from_dict,
 )
@@ -85,6 +88,65 @@ def test_tasks_leave_the_data_as_they_are():
     for task in read_tasks(adata, keys_of(["type"], ["age"]), ["b "]):
         task.encode(task.column(adata, task.name))
     pd.testing.assert_frame_equal(adata.obs, before)
+
+
+# --- point_out_no_labels ---
+
+
+def pointed_out(caplog, adata, keys, unlabeled=()):
+    """Return the lines of the log."""
+    tasks = read_tasks(adata, keys, unlabeled)
+    labels = [task.encode(task.column(adata, task.name)) for task in tasks]
+    point_out_no_labels(tasks, labels, unlabeled)
+    assert {record.levelno for record in caplog.records} <= {logging.WARNING}
+    return [record.getMessage() for record in caplog.records]
+
+
+HOLES = {
+    "type": ["a", "b", "a", "Unknown", "Unknown", "nan", None],
+    "phase": ["low quality", "S", "S", "G1", "G1", None, None],
+    "sure": list("xyxyxyx"),
+    "age": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0],
+}
+
+
+def test_one_line_a_task_says_what_to_copy(caplog):
+    adata = make_adata(**HOLES)
+    lines = pointed_out(caplog, adata, keys_of(["type", "phase", "sure"], ["age"]))
+    assert len(lines) == 2
+    assert "Task 'type'" in lines[0]
+    assert "'Unknown' (2 cells), 'nan' (1 cell)" in lines[0]
+    assert lines[0].endswith("unlabeled=['Unknown', 'nan'].")
+    assert "Task 'phase'" in lines[1]
+    assert "'low quality' (1 cell)" in lines[1]
+    assert lines[1].endswith("unlabeled=['low quality'].")
+
+
+def test_what_is_unlabeled_already_is_in_the_list_and_not_pointed_out(caplog):
+    lines = pointed_out(caplog, make_adata(**HOLES), keys_of(["type", "sure"]), ["z", "Unknown"])
+    (line,) = lines
+    assert "'Unknown' (" not in line
+    assert line.endswith("unlabeled=['z', 'Unknown', 'nan'].")
+
+
+def test_the_list_can_be_copied_whatever_was_given(caplog):
+    given = np.array(["z", 3, None, np.nan, pd.NA, np.int64(7), np.str_("Unknown")], dtype=object)
+    task = Categorical("type", ("a", "b", "nan"))
+    point_out_no_labels([task], [np.array([0, 1, 2, -1])], given)
+    assert caplog.messages[0].endswith("unlabeled=['z', 3, 7, 'Unknown', 'nan'].")
+
+
+def test_nothing_to_point_out(caplog):
+    adata = make_adata(**HOLES)
+    assert pointed_out(caplog, adata, keys_of(["sure"], ["age"])) == []
+    assert pointed_out(caplog, adata, keys_of(["type"]), ["Unknown", "nan"]) == []
+
+
+def test_what_is_pointed_out_can_be_done(caplog):
+    (line,) = pointed_out(caplog, make_adata(**HOLES), keys_of(["type"]))
+    caplog.clear()
+    told = ast.literal_eval(line.partition("unlabeled=")[2].removesuffix("."))
+    assert pointed_out(caplog, make_adata(**HOLES), keys_of(["type"]), told) == []
 
 
 # --- task_from_dict ---

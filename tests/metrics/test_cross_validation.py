@@ -5,8 +5,11 @@ from __future__ import annotations
 import joblib
 import numpy as np
 import pytest
+from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GroupKFold, KFold, cross_val_score
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -44,6 +47,17 @@ def test_numbers_are_held_out_once():
     y = np.arange(20.0)
     y[3] = np.nan
     assert_is_cross_validation(make_folds(y, 4), y, np.flatnonzero(~np.isnan(y)))
+
+
+def test_vectors_are_held_out_once_without_rows_that_lack_a_value():
+    y = np.random.default_rng(0).normal(size=(20, 3))
+    y[3, 1] = np.nan
+    y[7] = np.nan
+    folds = make_folds(y, 4)
+    whole = np.where(np.isnan(y).any(axis=1), np.nan, y[:, 0])
+    assert_is_cross_validation(folds, whole, np.setdiff1d(np.arange(20), [3, 7]))
+    for ours, theirs in zip(folds, make_folds(whole, 4), strict=True):
+        np.testing.assert_array_equal(ours[1], theirs[1])
 
 
 def test_small_classes_are_kept():
@@ -90,6 +104,8 @@ def test_seed():
         (np.array([0, 1, -1, -1]), np.array([0, 0, 1, 1]), "are of 1 group; .* at least 2"),
         (np.repeat([0, 1], 6), np.repeat([0, 1], 6), "fewer than two classes"),
         (np.repeat([0.0, 1.0], 6), np.repeat([0, 1], 6), "fewer than two classes or values"),
+        (np.ones((4, 2)), None, r"n_splits=5 exceeds the 4 cells with a value"),
+        (np.repeat([[0, 1.0]], 6, axis=0), None, "fewer than two classes or values"),
     ],
 )
 def test_what_cannot_be_divided(labels, groups, match):
@@ -121,6 +137,68 @@ def test_numbers_match_sklearn():
     assert {r["classifier"] for _, r in scored} == {"ridge"}
     values = [r["value"] for _, r in scored if r["metric"] == "r2"]
     np.testing.assert_allclose(values, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("classifier", "estimator"),
+    [
+        ("logistic_regression", RidgeCV(np.logspace(-2, 4, 13))),
+        ("random_forest", RandomForestRegressor(max_features=1 / 3, random_state=5)),
+        ("k_neighbors", KNeighborsRegressor()),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_vectors_match_sklearn(classifier, estimator):
+    x, _ = make_data()
+    noise = np.random.default_rng(2).normal(size=(len(x), 3))
+    y = x @ np.diag([3, 1, 0.2, 0])[:, :3] + noise
+    y[::9, 2] = np.nan
+    folds = make_folds(y, 4)
+    scored = cross_validated_scores(x, y, folds, classifier, random_state=5)
+    has_all = np.flatnonzero(~np.isnan(y).any(axis=1))
+    for fold, (train, test) in enumerate(KFold(4, shuffle=True, random_state=0).split(has_all)):
+        train, test = has_all[train], has_all[test]
+        model = make_pipeline(StandardScaler(), estimator).fit(x[train], y[train])
+        both = y[test], model.predict(x[test])
+        ours = {
+            (record["metric"], column): record["value"]
+            for column, record in scored
+            if record["fold"] == fold
+        }
+        expected = {("r2", -1): r2_score(*both, multioutput="variance_weighted")}
+        expected["rmse", -1] = np.sqrt(np.mean(np.square(both[0] - both[1])))
+        by_column = r2_score(*both, multioutput="raw_values")
+        expected |= {("column_r2", column): value for column, value in enumerate(by_column)}
+        assert ours.keys() == {*expected, ("pearson_r", -1)}
+        np.testing.assert_allclose([ours[key] for key in expected], list(expected.values()))
+        assert {record["n_cells"] for _, record in scored if record["fold"] == fold} == {len(test)}
+
+
+@pytest.mark.parametrize("classifier", ["logistic_regression", "random_forest", "k_neighbors"])
+@pytest.mark.filterwarnings("error")
+def test_a_vector_of_one_column_scores_as_the_numbers(classifier):
+    x, _ = make_data()
+    y = x @ np.arange(4.0)
+    numbers, vectors = (
+        cross_validated_scores(x, labels, make_folds(labels, 2), classifier)
+        for labels in (y, y[:, None])
+    )
+    assert [scored for scored in vectors if scored[0] < 0] == numbers
+    values = [r["value"] for _, r in vectors if r["metric"] == "column_r2"]
+    assert values == [r["value"] for _, r in numbers if r["metric"] == "r2"]
+
+
+def test_labels_may_differ_from_fold_to_fold():
+    x, _ = make_data()
+    folds = make_folds(np.arange(len(x)) * 1.0, 2)
+    of_folds = [x[:, :2] + fold for fold in range(2)]
+    scored = cross_validated_scores(x, of_folds, folds, "k_neighbors")
+    for fold in range(2):
+        alone = cross_validated_scores(x, of_folds[fold], folds, "k_neighbors")
+        ours, theirs = ([s for s in all_ if s[1]["fold"] == fold] for all_ in (scored, alone))
+        assert ours == theirs
+    with pytest.raises(ValueError, match="zip"):
+        cross_validated_scores(x, of_folds[:1], folds, "k_neighbors")
 
 
 def test_class_without_training_cells_counts_as_wrong():

@@ -153,6 +153,38 @@ def _write(adata: AnnData, ranking: pd.Series, tasks: dict[str, str], n_genes: i
         adata.uns["yoto"]["confusion"] = pd.concat(confusion, ignore_index=True)
 
 
+def _write_modules(adata: AnnData) -> None:
+    """As if another selection, under the key ``modules``, had been for vectors alone."""
+    rng, columns = np.random.default_rng(1), []
+    for task, names in (
+        ("modules", [f"module {number}" for number in range(12)]),
+        ("transcriptome", [f"PC{number + 1}" for number in range(30)]),
+    ):
+        r2 = rng.uniform(-0.2, 1, len(names))
+        scores = {"r2": r2, "rmse": np.sqrt(1 - r2), "pearson_r": np.sqrt(r2.clip(0))}
+        columns.append(pd.DataFrame({"task": task, "column": names, **scores}))
+    stored = adata.uns["yoto"]
+    tasks = pd.Index(["modules", "transcriptome"], name="task")
+    path = stored["path"][stored["path"]["task"] != "S_score"].assign(metric="r2")
+    path["task"] = path["task"].map({"bulk_labels": "modules", "phase": "transcriptome"})
+    served = np.resize(["modules", "transcriptome"], N_GENES)
+    attribution = stored["attribution"].assign(
+        task=served, category=np.where(served == "modules", "module 3", "")
+    )
+    adata.uns["modules"] = {
+        "params": stored["params"],
+        "tasks": pd.DataFrame({"kind": ["vector", "transcriptome"]}, index=tasks),
+        "metrics": pd.DataFrame({"macro_f1": np.nan, "r2": [0.625, 0.25]}, index=tasks),
+        "columns": pd.concat(columns, ignore_index=True),
+        "path": path,
+        "history": stored["history"],
+        "attribution": attribution,
+        "confusion": stored["confusion"].iloc[:0],
+    }
+    for name in ("selected", "rank", "score"):
+        adata.var[f"modules_{name}"] = adata.var[f"yoto_{name}"]
+
+
 @pytest.fixture(scope="session")
 def _pbmc() -> tuple[AnnData, pd.Series]:
     reduced = sc.datasets.pbmc68k_reduced()
@@ -174,12 +206,17 @@ def make_selected(_pbmc: tuple[AnnData, pd.Series]) -> Callable[..., AnnData]:
 
 @pytest.fixture(scope="session")
 def _selected(make_selected: Callable[..., AnnData]) -> AnnData:
-    return make_selected()
+    adata = make_selected()
+    _write_modules(adata)
+    return adata
 
 
 @pytest.fixture
 def adata(_selected: AnnData) -> AnnData:
-    """700 blood cells, 765 genes, a panel of 32 for three tasks."""
+    """700 blood cells, 765 genes, a panel of 32 for three tasks.
+
+    Under the key ``modules``, the same panel is for two tasks of vectors.
+    """
     return _selected.copy()
 
 

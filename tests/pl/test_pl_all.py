@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-OWN = ["confusion", "path", "redundancy", "selected_genes", "stability", "training"]
+OWN = ["columns", "confusion", "path", "redundancy", "selected_genes", "stability", "training"]
 CALLS: dict[str, dict[str, Any]] = {
     **{name: {} for name in OWN},
+    "columns": {"key": "modules"},
     "selected_genes_dotplot": {"groupby": "bulk_labels", "n_genes": 8},
     "selected_genes_heatmap": {"groupby": "bulk_labels", "n_genes": 8},
     "selected_genes_matrixplot": {"groupby": "bulk_labels", "n_genes": 8},
@@ -138,6 +139,13 @@ def test_works_on_a_backed_object(name, adata, tmp_path):
 @pytest.mark.parametrize("name", CALLS)
 def test_a_view_is_as_good(name, adata):
     call(name, adata[:600])
+
+
+@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"confusion", "stability"}))
+def test_a_selection_for_vectors_alone_is_drawn_too(name, adata, tmp_path):
+    axes = axes_of(call(name, adata, key="modules"))
+    axes.figure.savefig(tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 5000
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -89,6 +89,23 @@ def test_labels(metric, label, first):
     assert (ax.get_title(loc="left") == "") == ax.get_xlabel().startswith(("share", "NMI"))
 
 
+def test_columns_have_blocks_of_their_own():
+    table = make_table(tasks=("age",))
+    parts = [
+        table.assign(task="proteins", metric="column_r2", category=name, value=table["value"] / n)
+        for n, name in enumerate(("CD3", "CD4"), start=1)
+    ]
+    parts = [part[part["fold"].notna()] for part in parts]
+    both = pd.concat([table, *parts])
+    ax = yt.pl.compare(both, metric="column_r2")
+    rows = rows_of(ax)
+    assert [label for label, *_ in rows] == ["CD3", *PANELS, "CD4", *PANELS]
+    np.testing.assert_allclose(rows[5][2], rows[1][2] / 2)
+    assert ax.get_xlabel() == "held-out R² of a column (mean of 2 estimators)"
+    without = yt.pl.compare(both)  # by default, each task has one block
+    assert [label for label, *_ in rows_of(without)] == ["age", *PANELS]
+
+
 def test_one_classifier_alone():
     table = make_table()
     ax = yt.pl.compare(table[table["classifier"] == "random_forest"])

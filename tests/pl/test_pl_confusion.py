@@ -87,7 +87,13 @@ def test_many_classes_have_no_numbers(adata):
     ("kwargs", "error", "message"),
     [
         ({"task": "louvain"}, KeyError, r"'louvain' was not part.*'bulk_labels', 'phase'"),
-        ({"task": "S_score"}, ValueError, "'S_score' is continuous"),
+        ({"task": "S_score"}, ValueError, "'S_score' has no classes: its kind is 'continuous'"),
+        (
+            {"task": "modules", "key": "modules"},
+            ValueError,
+            r"has no classes: its kind is 'vector'. The categorical tasks are \[\]",
+        ),
+        ({"key": "modules"}, ValueError, r"no categorical task, .*\['modules', 'transcriptome'\]"),
         ({"normalize": "predicted"}, ValueError, "must be 'observed' or None, not 'predicted'"),
     ],
 )

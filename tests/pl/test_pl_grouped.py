@@ -231,6 +231,19 @@ def test_given_axes_stay_in_their_figure(adata, kind):
     assert tuple(figure.get_size_inches()) == (9, 4)
 
 
+@pytest.mark.parametrize("kind", ["dotplot", "heatmap", "matrixplot", "stacked_violin"])
+def test_without_groupby_the_first_classes_are_the_groups(adata, kind):
+    plot = getattr(yt.pl, f"selected_genes_{kind}")
+    axes, expected = (plot(adata, *groupby, n_genes=4) for groupby in ([], [GROUP]))
+    assert axes.keys() == expected.keys()
+    for name in axes:
+        for side in ("get_xticklabels", "get_yticklabels"):
+            ours, theirs = (getattr(drawn[name], side)() for drawn in (axes, expected))
+            assert [t.get_text() for t in ours] == [t.get_text() for t in theirs]
+    with pytest.raises(ValueError, match="no categorical task"):
+        plot(adata, key="modules")
+
+
 def test_symbols_are_shown(adata):
     adata.var["symbol"] = [f"s_{gene}" for gene in adata.var_names]
     ax = yt.pl.selected_genes_dotplot(adata, GROUP, gene_symbols="symbol")["mainplot_ax"]
@@ -243,6 +256,8 @@ def test_symbols_are_shown(adata):
     [
         ({"groupby": "nothing"}, KeyError, "'nothing' is not a column of adata.obs"),
         ({"groupby": "n_counts"}, ValueError, "continuous numbers"),
+        ({"key": "modules"}, ValueError, r"no categorical task, .*\['modules', .* Pass `groupby`"),
+        ({"key": "other"}, KeyError, r"tl\.select"),
         ({"groupby": [GROUP, "phase"]}, ValueError, "one column of adata.obs"),
         ({"groupby": "empty"}, ValueError, "every value is missing"),
         ({"groupby": GROUP, "layer": "nothing"}, KeyError, r"layers\['nothing'\]"),

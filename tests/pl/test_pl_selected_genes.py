@@ -90,6 +90,19 @@ def test_colour_is_the_task_and_text_the_class(adata):
     assert [written[row] for row in range(32)] == list(attribution["category"])
 
 
+@pytest.mark.parametrize("stored", ["yoto", "modules", "both"])
+def test_the_heading_says_what_stands_beside_the_genes(adata, stored):
+    key = "yoto" if stored == "both" else stored
+    if stored == "both":
+        results = adata.uns["yoto"]
+        results["tasks"].loc["S_score", "kind"] = "vector"
+        results["attribution"].loc[results["attribution"].index[:2], "task"] = "S_score"
+        results["attribution"].loc[results["attribution"].index[:2], "category"] = "a column"
+    words = {"yoto": "class", "modules": "column", "both": "class or column"}
+    texts = [text.get_text() for text in yt.pl.selected_genes(adata, key=key).texts]
+    assert {text for text in texts if text in words.values()} == {words[stored]}
+
+
 def test_words_do_not_overlap_in_large_print(adata):
     with mpl.rc_context({"font.size": 20}):
         ax = yt.pl.selected_genes(adata)

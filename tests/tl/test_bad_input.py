@@ -132,6 +132,24 @@ BAD: dict[str, Bad] = {
     "identifiers": Bad(
         ValueError, "identifiers", TASK_LABEL, obs(label=lambda n: [f"id{i}" for i in range(n)])
     ),
+    "numbers as classes": Bad(
+        ValueError,
+        "'label'.*120 classes for 160 labelled cells.*continuous_keys.*category",
+        TASK_LABEL,
+        obs(label=lambda n: np.arange(n) % 120 / 8),
+    ),
+    "whole numbers as classes": Bad(
+        ValueError,
+        "'label'.*120 classes for 160 labelled cells.*continuous_keys.*category",
+        TASK_LABEL,
+        obs(label=lambda n: np.arange(n) % 120),
+    ),
+    "numbers kept as objects": Bad(
+        ValueError,
+        "'label'.*continuous_keys.*category",
+        TASK_LABEL,
+        obs(label=lambda n: pd.array(list(np.arange(n) % 120 / 8), dtype=object)),
+    ),
     "number without values": Bad(
         ValueError, "'number'.*no observed", TASK_NUMBER, obs(number=np.nan)
     ),
@@ -333,6 +351,47 @@ def test_bad_input(
     call = {"n_genes": 6, "categorical_keys": ["task_0"], **arguments}
     refuse(lambda: select(adata, **call), bad.error, bad.says)
     assert state_of(adata) == before
+
+
+TASK_READERS: dict[str, Callable[..., object]] = {
+    "select": lambda adata, **tasks: yt.tl.select(adata, 3, **tasks),
+    "stability": lambda adata, **tasks: yt.tl.stability(adata, 3, **tasks),
+    "evaluate": lambda adata, **tasks: yt.tl.evaluate(adata, list(adata.var_names[:3]), **tasks),
+    "compare": lambda adata, **tasks: yt.tl.compare(
+        adata, {"a": list(adata.var_names[:3])}, **tasks
+    ),
+    "setup_anndata": yt.model.YOTO.setup_anndata,
+}
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize("read", TASK_READERS.values(), ids=TASK_READERS)
+def test_numbers_as_classes_are_refused_alike(
+    read: Callable[..., object],
+    adata: AnnData,
+    state_of: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_work(*args: Any, **kwargs: Any) -> None:
+        pytest.fail("Work began before the error.")
+
+    monkeypatch.setattr("yoto_sc.tl._panel_scores.read_expression", no_work)
+    monkeypatch.setattr("yoto_sc._problem.read_expression", no_work)
+    adata.obs["depth"] = np.arange(adata.n_obs) % 120 / 8
+    before = state_of(adata)
+    says = "'depth'.*120 classes for 160 labelled cells.*continuous_keys"
+    keys = ["task_0", "depth"]  # the first one is good
+    refuse(lambda: read(adata, categorical_keys=keys), ValueError, says)
+    assert state_of(adata) == before
+
+
+def test_clusters_that_are_numbers_are_classes(
+    make_adata: Callable[..., AnnData], select: Callable[..., Any]
+) -> None:
+    adata = make_adata()
+    adata.obs["leiden"] = np.arange(adata.n_obs) % 30
+    select(adata, categorical_keys=["leiden"], max_steps=2)
+    assert list(adata.obs["yoto_leiden"].cat.categories) == list(range(30))
 
 
 # ---- objects that are refused as a whole
@@ -646,3 +705,69 @@ def test_what_is_handled_is_said(make_adata, caplog):
     )
     assert "unlabeled='Unknwon' occurs in no task" in caplog.text
     assert "exclude='ZZZ*' matches no gene" in caplog.text
+
+
+def say_unknown(adata: AnnData) -> AnnData:
+    """Fill the holes of a task by text, as files do; the other one has an empty text."""
+    adata.obs["task_0"] = adata.obs["task_0"].cat.add_categories("Unknown").fillna("Unknown")
+    adata.obs["task_1"] = adata.obs["task_1"].astype(object).fillna("")
+    return adata
+
+
+NOTED = [
+    r"'task_0'.*'Unknown' \({} cells\)\..*unlabeled=\['Unknown'\]\.$",
+    r"'task_1'.*'' \({} cells\)\..*unlabeled=\[''\]\.$",
+]
+
+
+def notes_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    notes = [r.getMessage() for r in caplog.records if "unlabeled=" in r.getMessage()]
+    caplog.clear()
+    return notes
+
+
+@pytest.mark.parametrize("read", TASK_READERS)
+def test_labels_that_look_like_none_are_pointed_out_once(
+    make_adata: Callable[..., AnnData], caplog: pytest.LogCaptureFixture, read: str
+) -> None:
+    holes = make_adata().obs[["task_0", "task_1"]].isna().sum()
+    adata = say_unknown(make_adata())
+    quick = {"max_steps": 2, "model_kwargs": {"n_hidden": 4, "n_members": 1}}
+    more: dict[str, dict[str, Any]] = {
+        "select": {**quick, "group_key": "donor", "progress_bar": False},
+        "stability": {"select_kwargs": quick, "n_runs": 2, "progress_bar": False},
+        "evaluate": {"classifiers": "k_neighbors", "n_splits": 2},
+        "compare": {"classifiers": "k_neighbors", "n_splits": 2},
+    }
+    arguments = {"categorical_keys": ["task_0", "task_1"], **more.get(read, {})}
+    TASK_READERS[read](adata.copy(), **arguments)
+    notes = notes_in(caplog)
+    assert len(notes) == 2
+    for note, says, n_cells in zip(notes, NOTED, holes, strict=True):
+        assert re.search(says.format(n_cells), note), note
+    TASK_READERS[read](adata, **arguments, unlabeled=["Unknown", ""])
+    assert notes_in(caplog) == []
+
+
+def test_labels_that_look_like_none_are_learned_all_the_same(
+    make_adata: Callable[..., AnnData], select: Callable[..., Any]
+) -> None:
+    adata = say_unknown(make_adata())
+    select(adata, categorical_keys=["task_0"], max_steps=2)
+    assert "Unknown" in adata.obs["yoto_task_0"].cat.categories
+    assert adata.uns["yoto"]["tasks"].loc["task_0", "n_categories"] == 5
+    assert "unlabeled" not in adata.uns["yoto"]["params"]
+
+
+def test_a_model_of_ones_own_is_not_told_again(
+    make_adata: Callable[..., AnnData], train: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    model = train(
+        say_unknown(make_adata()),
+        setup={"categorical_keys": ["task_0"]},
+        train_kwargs={"max_steps": 2},
+        fraction_range=(0.01, None),
+    )
+    assert len(notes_in(caplog)) == 1
+    model.predict(say_unknown(make_adata()))
+    assert notes_in(caplog) == []

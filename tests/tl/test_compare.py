@@ -23,6 +23,20 @@ def test_each_panel_scores_as_it_does_alone(adata, panels):
         pd.testing.assert_frame_equal(ours, alone)
 
 
+def test_panels_are_compared_on_the_same_components(adata, panels):
+    adata.obsm["proteins"] = adata.X[:, :3].toarray()
+    tasks = {"obsm_keys": "proteins", "transcriptome": 4}
+    quick = {"classifiers": "k_neighbors", "n_splits": 2}
+    table = yt.tl.compare(adata, panels, **tasks, **quick)
+    assert set(table["task"]) == {"proteins", "transcriptome", ""}
+    for name, genes in panels.items():
+        alone = yt.tl.evaluate(adata, genes, **tasks, **quick)
+        ours = table[table["panel"] == name].drop(columns="panel").reset_index(drop=True)
+        pd.testing.assert_frame_equal(ours, alone)
+    r2 = table[table["metric"] == "r2"].groupby(["task", "panel"])["value"].mean()
+    assert r2["proteins", "wide"] > r2["proteins", "narrow"] + 0.3  # it holds the three genes
+
+
 def test_order_of_panels_does_not_matter(adata, panels):
     table = yt.tl.compare(adata, panels, **QUICK)
     other = yt.tl.compare(adata, dict(reversed(panels.items())), **QUICK)

@@ -267,6 +267,155 @@ def test_marker_coverage(data, genes, as_table):
     np.testing.assert_allclose(value_of(table, "marker_classes"), 2 / 3)
 
 
+VECTORS = np.random.default_rng(4).normal(size=(280, 3)) * [1, 4, 0.2]
+
+
+@pytest.fixture(scope="module")
+def with_vectors(data):
+    """The data with vectors as an array, a table and a sparse matrix; one row lacks a value."""
+    adata = data.copy()
+    values = VECTORS + np.log1p(adata.X[:, [3, 17, 1]].toarray())
+    adata.obsm["sparse"] = sp.csr_matrix(values)
+    values[7, 2] = np.nan
+    adata.obsm["array"] = values
+    adata.obsm["table"] = pd.DataFrame(values, adata.obs_names, ["CD3", "CD4", "CD8"])
+    return adata
+
+
+def r2_by_hand(x, y, folds, estimators, seed=3):
+    """Return R² of all columns and of each, by estimator and fold."""
+    rows = {}
+    for fold, (train, test) in enumerate(folds):
+        of_fold = y[fold] if isinstance(y, list) else y
+        for name, estimator in estimators.items():
+            model = make_pipeline(StandardScaler(), estimator).fit(x[train], of_fold[train])
+            both = of_fold[test], model.predict(x[test])
+            rows[name, fold] = [
+                r2_score(*both, multioutput="variance_weighted"),
+                *r2_score(*both, multioutput="raw_values"),
+            ]
+    return rows
+
+
+def r2_of(table, task):
+    """Return the same of our table."""
+    ours = table[(table["task"] == task) & table["metric"].isin(["r2", "column_r2"])]
+    return {
+        (str(name), int(fold)): list(of_fold["value"])
+        for (name, fold), of_fold in ours.groupby(["classifier", "fold"])
+    }
+
+
+REGRESSORS = {
+    "ridge": RidgeCV(np.logspace(-2, 4, 13)),
+    "random_forest": RandomForestRegressor(max_features=1 / 3, random_state=3),
+    "k_neighbors": KNeighborsRegressor(),
+}
+
+
+def assert_same_rows(ours, expected, atol=1e-9):
+    assert ours.keys() == expected.keys()
+    for at, values in expected.items():
+        np.testing.assert_allclose(ours[at], values, rtol=0, atol=atol)
+
+
+def test_vectors_agree_with_a_plain_script(with_vectors, genes):
+    table = yt.tl.evaluate(with_vectors, genes, obsm_keys=["array", "table"], random_state=3)
+    seen = np.flatnonzero(np.arange(280) != 7)
+    folds = [
+        (seen[train], seen[test])
+        for train, test in KFold(5, shuffle=True, random_state=3).split(seen)
+    ]
+    x = np.log1p(with_vectors[:, genes].X.toarray()).astype(float)
+    expected = r2_by_hand(x, with_vectors.obsm["array"], folds, REGRESSORS)
+    for task, names in (("array", ["0", "1", "2"]), ("table", ["CD3", "CD4", "CD8"])):
+        assert_same_rows(r2_of(table, task), expected)
+        columns = table[(table["task"] == task) & (table["metric"] == "column_r2")]
+        assert list(columns["category"].unique()) == names
+        assert columns["category"].value_counts().eq(15).all()
+    assert (table.loc[table["metric"] != "column_r2", "category"] == "").all()
+    held_out = table.query("task == 'table' and metric == 'r2' and classifier == 'ridge'")
+    assert held_out["n_cells"].sum() == 279
+
+
+def test_sparse_vectors_are_vectors(with_vectors, genes):
+    adata = with_vectors.copy()
+    adata.obsm["dense"] = adata.obsm["sparse"].toarray()
+    table = yt.tl.evaluate(
+        adata, genes, obsm_keys=["sparse", "dense"], classifiers="k_neighbors", n_splits=2
+    )
+    assert_same_rows(r2_of(table, "sparse"), r2_of(table, "dense"), atol=0)
+
+
+def components(adata, train, n_components):
+    """Return principal components of some cells, of all cells, by scanpy and numpy."""
+    x = adata.X.toarray().astype(float)
+    totals = x.sum(axis=1)
+    x = np.log1p(x / totals[:, None] * np.median(totals[train]))
+    mean = x[train].mean(axis=0)
+    axes = np.linalg.svd(x[train] - mean, full_matrices=False)[2][:n_components]
+    return (x - mean) @ axes.T
+
+
+@pytest.mark.parametrize("split_key", [None, "donor"])
+def test_components_are_of_the_training_cells_of_each_fold(data, genes, split_key):
+    """With so few genes, all are variable ones. The sign of a component changes no score."""
+    adata = data.copy()
+    adata.obs.loc[adata.obs_names[:11], "donor"] = None
+    table = yt.tl.evaluate(adata, genes, transcriptome=6, split_key=split_key, random_state=3)
+    x = np.log1p(adata[:, genes].X.toarray()).astype(float)
+    if split_key is None:
+        folds = list(KFold(5, shuffle=True, random_state=3).split(x))
+    else:
+        groups = [np.flatnonzero(adata.obs["donor"] == d) for d in sorted(set(data.obs["donor"]))]
+        folds = [(np.setdiff1d(np.arange(280), test), test) for test in groups]
+    names = [f"PC{i + 1}" for i in range(6)]
+    columns = table[table["metric"] == "column_r2"]
+    assert list(columns["category"].unique()) == names
+    assert set(columns["task"]) == {"transcriptome"}
+    estimators = {name: REGRESSORS[name] for name in ("ridge", "k_neighbors")}
+    ours = {
+        at: values for at, values in r2_of(table, "transcriptome").items() if at[0] in estimators
+    }
+    y = [components(adata, train, 6) for train, _ in folds]
+    assert_same_rows(ours, r2_by_hand(x, y, folds, estimators), atol=2e-4)
+    of_all = [components(adata, np.arange(280), 6)] * len(folds)
+    others = r2_by_hand(x, of_all, folds, estimators)
+    assert max(abs(others[at][0] - ours[at][0]) for at in ours) > 2e-3
+
+
+def test_the_transcriptome_alone_needs_no_labels(make_adata):
+    adata = make_adata(n_vars=80)
+    adata.obs = adata.obs[[]]
+    table = yt.tl.evaluate(adata, list(adata.var_names[:9]), transcriptome=True, n_splits=2)
+    assert table.loc[table["task"] == "transcriptome", "fold"].notna().all()
+    assert list(table.loc[table["task"] == "", "metric"]) == [
+        *("knn_overlap", "leiden_nmi", "mean_abs_correlation", "max_abs_correlation")
+    ]
+    categories = table.loc[table["metric"] == "column_r2", "category"]
+    assert categories.nunique() == 30
+    all_genes = yt.tl.evaluate(
+        adata, list(adata.var_names), transcriptome=2, classifiers="logistic_regression"
+    )
+    assert value_of(all_genes, "knn_overlap") == 1
+    few, all_ = (
+        t[t["metric"] == "r2"].groupby("classifier")["value"].mean() for t in (table, all_genes)
+    )
+    assert few["ridge"] < all_["ridge"]
+    assert 0.5 < all_["ridge"] <= 1
+
+
+def test_tasks_do_not_change_each_other(with_vectors, genes):
+    quick = {"classifiers": "k_neighbors", "n_splits": 2}
+    keys = {"categorical_keys": "task_0", "obsm_keys": "table", "transcriptome": 3}
+    together = yt.tl.evaluate(with_vectors, genes, **keys, **quick)
+    assert list(together["task"].unique()) == ["task_0", "table", "transcriptome", ""]
+    for task, argument in zip(("task_0", "table", "transcriptome"), keys, strict=True):
+        alone = yt.tl.evaluate(with_vectors, genes, **{argument: keys[argument]}, **quick)
+        ours, theirs = (t[t["task"] == task].reset_index(drop=True) for t in (together, alone))
+        pd.testing.assert_frame_equal(ours, theirs)
+
+
 def test_panels_are_lists_of_genes(data, genes):
     panel = yt.Panel.from_genes(genes)
     expected = yt.tl.evaluate(data, genes, **QUICK)
@@ -339,6 +488,17 @@ def test_classes_of_several_types(data, genes):
         ({"categorical_keys": ()}, ValueError, "No task given"),
         ({"categorical_keys": "nope"}, KeyError, "'nope', which is not a column"),
         ({"continuous_keys": "task_0"}, ValueError, "both"),
+        ({"obsm_keys": "nope"}, KeyError, r"'nope', which is not an entry of adata\.obsm"),
+        ({"obsm_keys": "X_nan"}, ValueError, "no observed vector"),
+        ({"obsm_keys": "X_nearly"}, ValueError, "'X_nearly' cannot be .* exceeds the 3 cells"),
+        ({"transcriptome": 0}, ValueError, "transcriptome must be at least 1, not 0"),
+        ({"transcriptome": 51}, ValueError, "transcriptome must be at most 50, not 51"),
+        ({"transcriptome": "yes"}, TypeError, "transcriptome must be an integer, not 'yes'"),
+        (
+            {"transcriptome": True, "obsm_keys": "transcriptome"},
+            ValueError,
+            "name 'transcriptome' is taken",
+        ),
         ({"split_key": "nope"}, KeyError, "'nope', which is not a column"),
         ({"split_key": "task_0"}, ValueError, "also a task"),
         ({"split_key": "one_group"}, ValueError, "has 1 group"),
@@ -366,8 +526,11 @@ def test_bad_input(data, genes, changes, error, match, monkeypatch):
     adata = data.copy()
     adata.obs["one_group"] = "a"
     adata.obsm["X_nan"] = np.full((adata.n_obs, 2), np.nan)
+    adata.obsm["X_nearly"] = np.where(np.arange(adata.n_obs) < 3, np.arange(adata.n_obs), np.nan)
+    adata.obsm["transcriptome"] = VECTORS
     monkeypatch.setattr("yoto_sc.tl._panel_scores.cross_validated_scores", no_work)
     monkeypatch.setattr("yoto_sc.tl._structure.nearest_neighbors", no_work)
+    monkeypatch.setattr("yoto_sc.tl._panel_scores.find_components", no_work)
     arguments = {"genes": genes, "categorical_keys": "task_0", **changes}
     with pytest.raises(error, match=match):
         yt.tl.evaluate(adata, arguments.pop("genes"), **arguments)

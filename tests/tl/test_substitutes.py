@@ -135,6 +135,50 @@ def test_the_stated_loss_is_not_that_of_the_cells_it_was_chosen_on() -> None:
     assert table["loss"].mean() > -0.005
 
 
+def test_of_vectors_all_columns_count() -> None:
+    """One column follows gene A, the other gene B; rows that lack a value are no labels."""
+    adata = known(obsm_keys=["vector"])
+    del adata.uns["yoto"]["params"]["categorical_keys"]
+    del adata.uns["yoto"]["params"]["continuous_keys"]
+    noise = np.random.default_rng(4).normal(0, 0.1, (adata.n_obs, 2))
+    vectors = np.log1p(adata[:, ["A", "B"]].X.toarray()) + noise
+    vectors[:50, 1] = np.nan
+    adata.obsm["vector"] = vectors
+    table = yt.tl.substitutes(adata, n=1)
+    assert set(table["task"]) == {"vector"}
+    assert set(table["metric"]) == {"r2"}
+    assert table["dropped_category"].isna().all()
+    rows = table.set_index("gene")
+    assert rows.loc["A", "substitute"] == "A_twin"
+    assert abs(rows.loc["A", "loss"]) < 0.01
+    assert rows.loc["A", "score"] > 0.95
+    variance = np.nanvar(vectors[50:], axis=0)
+    for gene, share in zip("AB", variance / variance.sum(), strict=True):
+        assert 0.5 * share < rows.loc[gene, "dropped_loss"] < 1.1 * share
+    assert abs(rows.loc["R", "dropped_loss"]) < 0.01
+
+
+def test_of_the_transcriptome() -> None:
+    adata = known(transcriptome=2)
+    adata.uns["yoto"]["params"] = {"transcriptome": 2}
+    adata.obs = adata.obs[[]]
+    table = yt.tl.substitutes(adata, genes=["A", "B"], n=1).set_index("gene")
+    assert table.loc["A", "substitute"] == "A_twin"
+    assert abs(table.loc["A", "loss"]) < 0.02
+    assert table["score"].between(0.3, 1).all()
+    assert table.loc["B", "dropped_loss"] > 0.05
+
+
+@pytest.mark.parametrize(("heavy", "expected"), [("type", "A"), ("rate", "R")])
+def test_weights_of_tasks_decide_between_substitutes(heavy: str, expected: str) -> None:
+    adata = known(task_weights={heavy: 20.0}, exclude=["A_*", "B"])
+    adata.var["yoto_selected"] = adata.var_names == "noise_0"
+    adata.var["yoto_rank"] = pd.Series({"noise_0": 1}, dtype="Int64")
+    table = yt.tl.substitutes(adata, n=2)
+    assert table["substitute"].iloc[0] == expected
+    assert set(table["substitute"]) == {"A", "R"}
+
+
 def test_rules_of_the_selection_hold() -> None:
     table = yt.tl.substitutes(known(exclude=["A_tw*"]), genes="A", n=3)
     assert table["substitute"].iloc[0] == "A_weak"

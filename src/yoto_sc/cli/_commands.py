@@ -17,12 +17,14 @@ from yoto_sc.cli._files import (
     check_new_directory,
     check_new_file,
     genes_in,
+    predictions_in,
     read,
     staged,
     write_results,
 )
 from yoto_sc.cli._options import (
     Command,
+    class_weights,
     config,
     genes,
     input_,
@@ -34,6 +36,7 @@ from yoto_sc.cli._options import (
     repeated,
     seed,
     tasks,
+    weights,
 )
 
 if TYPE_CHECKING:
@@ -98,6 +101,25 @@ def commands() -> None:
         default="auto",
         callback=lambda ctx, parameter, value: None if value == "none" else value,
     ),
+    option(
+        "--unlabeled-cells HOW",
+        "What cells without a label learn: use takes what a teacher that reads all genes tells "
+        "them, ignore nothing; auto tries it on labelled cells.",
+        type=click.Choice(["auto", "use", "ignore"]),
+        default="auto",
+    ),
+    repeated(
+        "--task-weight KEY=X",
+        "What a task counts for beside others",
+        name="task_weights",
+        callback=weights,
+    ),
+    repeated(
+        "--class-weight KEY:CLASS=X",
+        "What a class counts for beside its task's others",
+        name="class_weights",
+        callback=class_weights,
+    ),
 )
 @options(
     "Genes",
@@ -142,8 +164,9 @@ def commands() -> None:
 def select(input: Path, out: Path, overwrite: bool, **arguments: Any) -> Report:
     """Select a panel of genes, and train its model.
 
-    OUT gets panel.csv, selected.h5ad (INPUT with the results), the tables metrics.csv and
-    path.csv (scores on held-out cells), plots as PNG, and the model for "yoto-sc predict".
+    OUT gets panel.csv, selected.h5ad (INPUT with the results), the tables metrics.csv, path.csv
+    (scores on held-out cells), columns.csv (those of each column of vectors) and teacher.csv (on
+    cells without a label), plots as PNG, and the model for "yoto-sc predict".
     """
     check_new_directory(out, overwrite)
     return _select(read(input), out, arguments)
@@ -172,7 +195,8 @@ def select(input: Path, out: Path, overwrite: bool, **arguments: Any) -> Report:
 def predict(input: Path, model: Path, out: Path, overwrite: bool, **arguments: Any) -> Report:
     """Label new cells from the panel's genes alone.
 
-    OUT is INPUT with the predictions, or, as CSV, a row of predictions for each cell.
+    OUT is INPUT with the predictions, or, as CSV, a row of predictions for each cell, where
+    vectors have a column for each of theirs.
     """
     check_new_file(out, overwrite, [".h5ad", ".csv"])
     adata = read(input)
@@ -187,7 +211,9 @@ def predict(input: Path, model: Path, out: Path, overwrite: bool, **arguments: A
     columns = [column for task in trained.tasks for column in task.columns(names)]
     with staged(out.parent) as directory:
         if out.suffix == ".csv":
-            adata.obs[columns].to_csv(directory / out.name, index_label="cell")
+            table = predictions_in(adata, trained.tasks, names)
+            table.to_csv(directory / out.name, index_label="cell")
+            columns = list(table.columns)
         else:
             adata.write_h5ad(directory / out.name)
     return Report(

@@ -16,11 +16,15 @@ from yoto_sc.cli._errors import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    import pandas as pd
     from anndata import AnnData
 
+    from yoto_sc._keys import Keys
+    from yoto_sc.data import Task
+
 MODEL = "model"
-TABLES = ("metrics", "path")
-PLOTS = ("selected_genes", "path", "training", "confusion", "dotplot")
+TABLES = ("metrics", "path", "columns", "teacher")
+PLOTS = ("selected_genes", "path", "training", "confusion", "dotplot", "columns")
 RESULTS = (
     "panel.csv",
     "selected.h5ad",
@@ -114,17 +118,37 @@ def staged(directory: Path, replaces: Iterable[str] = ()) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def predictions_in(adata: AnnData, tasks: Iterable[Task], names: Keys) -> pd.DataFrame:
+    """Return what was written of predictions, with a column for each column of a vector."""
+    import numpy as np
+    import pandas as pd
+
+    columns = {}
+    for task in tasks:
+        for entry in task.columns(names):
+            values = getattr(adata, task.place)[entry]
+            if task.place == "obs":
+                columns[entry] = values
+            else:
+                of_parts = zip(task.parts, np.asarray(values).T, strict=True)
+                columns |= {f"{entry}_{part}": numbers for part, numbers in of_parts}
+    return pd.DataFrame(columns, index=adata.obs_names)
+
+
 def write_results(adata: AnnData, directory: Path, key: str = "yoto") -> None:
     """Write what a selection found: panel, tables, plots and the annotated data."""
     from yoto_sc import Panel, pl
 
     Panel.from_adata(adata, key).to_csv(directory / "panel.csv")
-    for name in TABLES:
+    tables = [name for name in TABLES if name in adata.uns[key]]
+    for name in tables:
         adata.uns[key][name].to_csv(directory / f"{name}.csv")
     axes = {
         name: getattr(pl, name)(adata, key=key, show=False)
         for name in ("selected_genes", "path", "training")
     }
+    if "columns" in tables:
+        axes["columns"] = pl.columns(adata, key=key, show=False)
     categorical = adata.uns[key]["params"].get("categorical_keys", [])
     if len(categorical):
         axes["confusion"] = pl.confusion(adata, categorical[0], key=key, show=False)

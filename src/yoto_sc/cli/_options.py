@@ -67,8 +67,51 @@ class PanelSize(click.ParamType):
         return int(value)
 
 
+class Components(click.ParamType):
+    """A number of components; or whether to have as many as usual."""
+
+    name = "n"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the number, or the truth value; a file's is text."""
+        if isinstance(value, bool | int):
+            return value
+        if value in ("True", "False"):
+            return value == "True"
+        if not value.isdecimal() or int(value) < 1:
+            self.fail(
+                f"{value!r} is no whole number above 0. Where the number is left out, another "
+                "option must follow, or nothing.",
+                param,
+                ctx,
+            )
+        return int(value)
+
+
+class Weight(click.ParamType):
+    """A name and a number, with a sign of equality between them."""
+
+    name = "key=x"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the pair."""
+        if isinstance(value, tuple):
+            return value
+        name, _, number = value.rpartition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            name = ""
+        if not name:
+            self.fail(f"{value!r} is not a name, '=' and a number.", param, ctx)
+        return name, weight
+
+
 KINDS: dict[str, dict[str, Any]] = {
     "X": {"type": float},
+    "[N]": {"type": Components(), "is_flag": False, "flag_value": True, "default": False},
+    "KEY=X": {"type": Weight()},
+    "KEY:CLASS=X": {"type": Weight()},
     "MIN MAX": {"type": float, "nargs": 2},
     "N": {"type": click.IntRange(min=1)},
     "N|AUTO": {"type": PanelSize()},
@@ -123,12 +166,23 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
             hint = f" Did you mean {close[0]!r}?" if close else f" Known are {sorted(known)}."
             raise click.BadParameter(f"{path} has the unknown name {name!r}.{hint}")
         several = known[name].multiple or known[name].nargs > 1
+        if isinstance(value, dict) and isinstance(known[name].type, Weight):
+            value = list(_weights(value))
         if isinstance(value, dict) or (isinstance(value, list) and not several):
             raise click.BadParameter(f"{path} must give one value for {name!r}, not {value!r}.")
         # As text, values pass the same checks as those of the command line.
         values = value if isinstance(value, list) else [value]
         config[name] = [str(v) for v in values] if several else str(value)
     ctx.default_map = config
+
+
+def _weights(table: dict[str, Any], before: str = "") -> Iterator[str]:
+    """Write a table of weights as the command line has them."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _weights(value, f"{before}{name}:")
+        else:
+            yield f"{before}{name}={value}"
 
 
 @contextlib.contextmanager
@@ -146,6 +200,22 @@ def genes(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
     if value is None or isinstance(value, str):
         return genes_in(Path(value[1:])) if value and value[0] == "@" else value
     return [gene for v in value for gene in (genes_in(Path(v[1:])) if v[:1] == "@" else [v])]
+
+
+def weights(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Return weights by key; `None` if there are none."""
+    return dict(value) or None
+
+
+def class_weights(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Return weights by key and class; `None` if there are none."""
+    by_key: dict[str, dict[str, float]] = {}
+    for names, weight in value:
+        key, _, category = names.partition(":")
+        if not key or not category:
+            raise click.BadParameter(f"{names!r} is not a key, ':' and a class.", ctx, parameter)
+        by_key.setdefault(key, {})[category] = weight
+    return by_key or None
 
 
 def output(written: str, *more: Declared) -> Callable[[Any], Any]:
@@ -168,6 +238,12 @@ seed = option("--random-state N", "Seed.", type=click.IntRange(min=0), default=0
 tasks = (
     repeated("--categorical-key COLUMN", "Column of obs with classes", name="categorical_keys"),
     repeated("--continuous-key COLUMN", "Column of obs with numbers", name="continuous_keys"),
+    repeated("--obsm-key NAME", "Entry of obsm with vectors", name="obsm_keys"),
+    option(
+        "--transcriptome [N]",
+        "The transcriptome itself, as N principal components; 30 if no number follows.",
+        show_default=False,
+    ),
     repeated("--unlabeled CATEGORY", 'Category that stands for "no label"'),
     option("--split-key COLUMN", "Column of obs whose groups are held out whole."),
 )

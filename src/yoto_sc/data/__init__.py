@@ -11,14 +11,17 @@ from yoto_sc.data._kinds import (
     Transcriptome,
     Vector,
 )
+from yoto_sc.data._levels import Levels, find_levels
 from yoto_sc.data._reading import former_layer, layer_of, read_expression
 from yoto_sc.data._tasks import (
     check_task_keys,
     keys_by_kind,
     n_components,
     named_tasks,
+    point_out_no_labels,
     read_tasks,
     task_from_dict,
+    with_weights,
 )
 
 __all__ = [
@@ -27,17 +30,21 @@ __all__ = [
     "Categorical",
     "Continuous",
     "Expression",
+    "Levels",
     "MemoryExpression",
     "Task",
     "Transcriptome",
     "Vector",
     "check_task_keys",
+    "find_levels",
     "former_layer",
     "keys_by_kind",
     "layer_of",
     "n_components",
     "named_tasks",
+    "point_out_no_labels",
     "read_expression",
     "read_tasks",
     "task_from_dict",
+    "with_weights",
 ]

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from yoto_sc._checks import as_list, check_integer
+from yoto_sc._checks import as_list, check_integer, check_positive
 from yoto_sc.data._kinds import KINDS, TRANSCRIPTOME, Task, Transcriptome
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from anndata import AnnData
+    from numpy.typing import NDArray
 
     Keys = Mapping[str, Sequence[str]]
     """By the name of the kind, the keys of the tasks."""
+
+logger = logging.getLogger(__name__)
 
 
 N_COMPONENTS = 30
@@ -108,6 +114,61 @@ def read_tasks(adata: AnnData, keys: Keys, unlabeled: Collection[object] = ()) -
     return tuple(
         KINDS[kind].from_adata(adata, key, unlabeled) for kind in keys for key in keys[kind]
     )
+
+
+def with_weights(
+    tasks: Sequence[Task],
+    task_weights: Mapping[str, float] | None,
+    class_weights: Mapping[str, Mapping[Any, float]] | None,
+) -> tuple[Task, ...]:
+    """Return tasks with what they, and their classes, count for.
+
+    Raises
+    ------
+    KeyError
+        There is no such task or class.
+    TypeError, ValueError
+        A weight is no positive number.
+    """
+    of_tasks, of_classes = dict(task_weights or {}), dict(class_weights or {})
+    names = [task.name for task in tasks]
+    for argument, given in (("task_weights", of_tasks), ("class_weights", of_classes)):
+        unknown = [name for name in given if name not in names]
+        if unknown:
+            raise KeyError(f"`{argument}` names {unknown}, no tasks here. The tasks are {names}.")
+    for name, weight in of_tasks.items():
+        check_positive(weight, f"task_weights[{name!r}]")
+    for name, by_class in of_classes.items():
+        if not isinstance(by_class, Mapping):
+            raise TypeError(
+                f"class_weights[{name!r}] must map classes to weights, not be {by_class!r}."
+            )
+        for category, weight in by_class.items():
+            check_positive(weight, f"class_weights[{name!r}][{category!r}]")
+    return tuple(
+        task.weighted(float(of_tasks.get(task.name, 1.0)), of_classes.get(task.name))
+        for task in tasks
+    )
+
+
+def point_out_no_labels(
+    tasks: Sequence[Task], labels: Sequence[NDArray[Any]], unlabeled: Collection[object]
+) -> None:
+    """Warn of classes that look as if they meant "no label", once for each task that has some."""
+    given = pd.Series(list(unlabeled), dtype=object).dropna()
+    for task, encoded in zip(tasks, labels, strict=True):
+        found = task.like_no_label(encoded)
+        if not found:
+            continue
+        to_copy = [*(c.item() if isinstance(c, np.generic) else c for c in given), *found]
+        counted = [f"{c!r} ({n} cell{'' if n == 1 else 's'})" for c, n in found.items()]
+        logger.warning(
+            "Task %r has classes that look like missing labels, but count like any other class: "
+            '%s. If they mean "no label", pass unlabeled=%r.',
+            task.name,
+            ", ".join(counted),
+            to_copy,
+        )
 
 
 def task_from_dict(record: Mapping[str, Any]) -> Task:

@@ -5,7 +5,7 @@ from yoto_sc.judge._exchanges import Exchange, Exchanges
 from yoto_sc.judge._judgement import Answers, Judgement, judge, path_sizes
 from yoto_sc.judge._linear_heads import HeadJudgement
 from yoto_sc.judge._ridge import ridge_path
-from yoto_sc.judge._scores import mean_score, task_score
+from yoto_sc.judge._scores import beyond_chance, mean_score, task_score
 from yoto_sc.judge._selection import Selection
 from yoto_sc.judge._splits import (
     Split,
@@ -28,6 +28,7 @@ __all__ = [
     "all_cells",
     "at_most",
     "attribute",
+    "beyond_chance",
     "default_validation_size",
     "fold_cells",
     "judge",

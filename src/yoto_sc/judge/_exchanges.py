@@ -71,6 +71,7 @@ class Exchanges:
         self._genes = np.concatenate([panel, others])
         self._n_panel = len(panel)
         self._rules = rules.subset(self._genes)
+        self._importance = [task.weight for task in tasks]
 
         labelled = np.any(
             [task.observed(array) for task, array in zip(tasks, problem.labels, strict=True)],
@@ -112,7 +113,7 @@ class Exchanges:
         Yields
         ------
         The panel without the gene; then the panels with the substitutes, those first whose heads
-        have the smallest error over all tasks, which is less noisy than the score.
+        have the smallest error over all tasks, by their weights. It is less noisy than the score.
         """
         gene = int(self._genes[position])
         without = self._values[:, : self._n_panel].copy()
@@ -125,7 +126,8 @@ class Exchanges:
             columns[position] = candidate
             r = float(np.mean(self._values[:, position] * self._values[:, candidate]))
             found = _refit(self._screening, self._values[:, columns], position, r)
-            tried.append((sum(judgement.error for judgement in found), candidate, columns, r))
+            errors = [judgement.error for judgement in found]
+            tried.append((float(np.dot(self._importance, errors)), candidate, columns, r))
         for _, candidate, columns, r in sorted(tried, key=lambda one: one[0])[:n]:
             judgements = _refit(self._judging, self._values[:, columns], position, r)
             yield Exchange(gene, int(self._genes[candidate]), r, judgements)
@@ -136,8 +138,8 @@ class Exchanges:
         """Return the genes that explain most of what heads without the gene leave unexplained.
 
         Genes are ordered by Rao's score statistic of adding each to the heads, summed over
-        outputs and over tasks: the fall of the loss in a quadratic approximation, but on cells
-        that were held out.
+        outputs and, by their weights, over tasks: the fall of the loss in a quadratic
+        approximation, but on cells that were held out.
         """
         panel = np.arange(len(self._genes)) < self._n_panel
         free = np.flatnonzero(self._rules.replacements(panel, position))
@@ -146,9 +148,9 @@ class Exchanges:
         left = self._values[:, free] - basis @ (basis.T @ self._values[:, free])
         squares = left**2
         gains = np.zeros(len(free))
-        for judgement in dropped:
+        for weight, judgement in zip(self._importance, dropped, strict=True):
             slopes, curvatures = left.T @ judgement.slopes, squares.T @ judgement.curvatures
-            gains += (slopes**2 / np.maximum(curvatures, _TINY)).sum(axis=1) / 2
+            gains += weight * (slopes**2 / np.maximum(curvatures, _TINY)).sum(axis=1) / 2
         return free[np.argsort(-gains, kind="stable")[:n]]
 
 

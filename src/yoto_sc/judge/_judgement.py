@@ -97,7 +97,9 @@ def judge(
     larger = _larger_sizes(problem, answers, class_weight_power, ridge_rng)
     return Judgement(
         n_genes=n_genes,
-        tasks=tasks_table(tasks, [array[split.train] for array in problem.labels], labels),
+        tasks=tasks_table(
+            tasks, [array[split.train] for array in problem.labels], labels, problem.levels
+        ),
         metrics=metrics_table(tasks, labels, predictions),
         columns=columns_table(tasks, labels, predictions),
         path=path_table(larger + path_rows(tasks, on_path, answers.by_size, samples, "network")),

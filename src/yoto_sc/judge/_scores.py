@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 N_BOOTSTRAPS = 200
 """A standard error is taken over so many bootstrap samples of the cells, or of their groups."""
+_N_SHUFFLES, _ENOUGH_CELLS = 19, 30
 
 
 def task_score(task: Task, labels: NDArray[Any], prediction: NDArray[Any]) -> float:
@@ -36,6 +37,38 @@ def mean_score(
     ]
     defined = [value for value in values if np.isfinite(value)]
     return float(np.mean(defined)) if defined else float("nan")
+
+
+def beyond_chance(
+    tasks: Sequence[Task],
+    labels: Sequence[NDArray[Any]],
+    predictions: Predictions,
+    rng: np.random.Generator,
+) -> NDArray[np.bool_]:
+    """Tell which predictions say more of held-out cells than the same ones dealt at random.
+
+    A score has to be above those of 19 random orders, and R² above 0. Of few cells, it is not
+    asked.
+
+    Returns
+    -------
+    Shape ``(n_tasks,)``; `True` where it was not asked.
+    """
+    found = np.ones(len(tasks), dtype=bool)
+    for position, (task, observed, prediction) in enumerate(
+        zip(tasks, labels, predictions, strict=True)
+    ):
+        seen = np.flatnonzero(task.observed(observed))
+        if len(seen) < _ENOUGH_CELLS:
+            continue
+        score = task_score(task, observed[seen], prediction[seen])
+        by_chance = [
+            task_score(task, observed[rng.permutation(seen)], prediction[seen])
+            for _ in range(_N_SHUFFLES)
+        ]
+        least = max(by_chance) if task.categories else max(0.0, *by_chance)
+        found[position] = not score <= least  # a score that is not defined says nothing
+    return found
 
 
 class Samples:

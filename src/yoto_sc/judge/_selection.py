@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from yoto_sc._panel import Panel
+from yoto_sc.data import Levels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,8 @@ class Selection:
         Where expression was read: ``"X"``, ``"raw"`` or ``"layers/<name>"``.
     tasks
         One row for each task: ``kind``, ``n_categories``, ``n_observed``, ``n_train``,
-        ``n_validation``.
+        ``n_validation``, and, if any are levels of one tree, ``level_of``: the task that it lies
+        within, or nothing.
     metrics
         One row for each task: scores on the held-out cells, NaN where not applicable.
     columns
@@ -60,6 +62,8 @@ class Selection:
         By how much the score of every ``task`` falls with one panel ``gene`` unmeasured
         (``loss``), with the name of the ``metric``. Where the network learned from all cells, it
         is measured on these.
+    levels
+        Which tasks lie within others, and where their classes do.
     """
 
     panel: Panel
@@ -76,6 +80,7 @@ class Selection:
     without: pd.DataFrame
     columns: pd.DataFrame = field(default_factory=pd.DataFrame)
     teacher: pd.DataFrame = field(default_factory=pd.DataFrame)
+    levels: Levels = Levels()
 
     @property
     def trained_genes(self) -> list[str]:
@@ -107,9 +112,11 @@ class Selection:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types for JSON; `from_dict` is its inverse."""
-        record: dict[str, Any] = {}
+        record: dict[str, Any] = {"levels": self.levels.to_list()} if self.levels else {}
         for entry in fields(self):
             value = getattr(self, entry.name)
+            if isinstance(value, Levels):
+                continue
             value = value.table if isinstance(value, Panel) else value
             record[entry.name] = (
                 _frame_to_dict(value) if isinstance(value, pd.DataFrame) else value
@@ -124,9 +131,10 @@ class Selection:
             if isinstance(record[entry.name], dict)
             else record[entry.name]
             for entry in fields(cls)
-            if entry.name in record  # earlier versions had fewer
+            if entry.name in record and entry.name != "levels"  # earlier versions had fewer
         }
-        return cls(**{**values, "panel": Panel(values["panel"])})
+        levels = Levels.from_list(record.get("levels", []))
+        return cls(**{**values, "panel": Panel(values["panel"]), "levels": levels})
 
 
 def _frame_to_dict(frame: pd.DataFrame) -> dict[str, Any]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from yoto_sc.data import Task
+    from yoto_sc.data import Levels, Task
     from yoto_sc.judge._scores import Predictions, Samples
 
     PathRow = tuple[int, str, str, float, float, Literal["network", "ridge"]]
@@ -62,7 +62,9 @@ def metrics_table(
     return pd.DataFrame(rows, index=_task_index(tasks), columns=["n_cells", *names])
 
 
-def tasks_table(tasks: Sequence[Task], train: Predictions, held_out: Predictions) -> pd.DataFrame:
+def tasks_table(
+    tasks: Sequence[Task], train: Predictions, held_out: Predictions, levels: Levels
+) -> pd.DataFrame:
     """Return what each task is and how many cells have a label, one row for each task."""
     rows = []
     for task, seen, unseen in zip(tasks, train, held_out, strict=True):
@@ -76,7 +78,8 @@ def tasks_table(tasks: Sequence[Task], train: Predictions, held_out: Predictions
                 "n_validation": n_held_out,
             }
         )
-    return pd.DataFrame(rows, index=_task_index(tasks))
+    table = pd.DataFrame(rows, index=_task_index(tasks))
+    return table.assign(level_of=levels.names(tasks)) if levels else table
 
 
 def confusion_table(

@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from yoto_sc.metrics._prediction import classification_scores, confusion_counts, regression_scores
+from yoto_sc.metrics._resampling import as_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +50,9 @@ def make_folds(
     Parameters
     ----------
     labels
-        Labels of one task, shape ``(n_obs,)``: integer class codes, -1 where missing, or floats,
-        NaN where missing.
+        Labels of one task: integer class codes, shape ``(n_obs,)``, -1 where missing; or floats,
+        shape ``(n_obs,)`` or ``(n_obs, n_columns)``, NaN where missing, in any column with its
+        whole row.
     n_splits
         Number of folds. If there are at most as many groups, each group is a fold.
     groups
@@ -73,7 +75,7 @@ def make_folds(
     [1 2 4] [0 3]
     """
     is_class = labels.dtype.kind in "iu"
-    observed = labels >= 0 if is_class else ~np.isnan(labels)
+    observed = labels >= 0 if is_class else ~np.isnan(as_columns(labels)).any(axis=1)
     judged = observed.copy()
     if groups is not None:
         judged &= groups >= 0
@@ -87,7 +89,7 @@ def make_folds(
         warnings.filterwarnings("ignore", "The least populated class in y", UserWarning)
         tests = [cells[test] for _, test in splitter.split(cells, y, of_cell) if len(test)]
     folds = [(np.setdiff1d(np.flatnonzero(observed), test), test) for test in tests]
-    if any(len(np.unique(labels[train])) < 2 for train, _ in folds):
+    if not all((labels[train] != labels[train[:1]]).any() for train, _ in folds):
         raise ValueError(
             "A fold leaves fewer than two classes or values to learn from. Label more cells, or "
             "cells of more groups."
@@ -122,7 +124,7 @@ def _splitter(
 
 def cross_validated_scores(
     x: NDArray[np.float64],
-    labels: NDArray[Any],
+    labels: NDArray[Any] | Sequence[NDArray[Any]],
     folds: Sequence[Fold],
     classifier: Classifier,
     *,
@@ -136,10 +138,11 @@ def cross_validated_scores(
     x
         Features, shape ``(n_obs, n_features)``; standardised by the training cells of each fold.
     labels, folds
-        Of :func:`make_folds`.
+        Of :func:`make_folds`. Labels that are made from the training cells are a list, with those
+        of all cells for each fold.
     classifier
         Which estimator; of floats, the regressor of the same family (ridge for logistic
-        regression).
+        regression), which predicts all columns of vectors at once.
     n_classes
         0 if `labels` are floats. Held-out cells of a class without training cells count as wrong.
     random_state
@@ -147,36 +150,49 @@ def cross_validated_scores(
 
     Returns
     -------
-    The class code of a recall, else -1, and a record of ``classifier``, ``fold``, ``metric``,
-    ``value`` and ``n_cells``, the number of held-out cells behind the value.
+    The class code of a recall, or the position of the column of a ``column_r2``, else -1; and a
+    record of ``classifier``, ``fold``, ``metric``, ``value`` and ``n_cells``, the number of
+    held-out cells behind the value.
     """
-    is_class = labels.dtype.kind in "iu"
-    name = "ridge" if classifier == "logistic_regression" and not is_class else classifier
+    by_fold = [labels] * len(folds) if isinstance(labels, np.ndarray) else labels
     scored: list[tuple[int, dict[str, Any]]] = []
-    for fold, (train, test) in enumerate(folds):
+    for fold, ((train, test), of_fold) in enumerate(zip(folds, by_fold, strict=True)):
+        is_class = of_fold.dtype.kind in "iu"
+        name = "ridge" if classifier == "logistic_regression" and not is_class else classifier
         estimator = _estimator(classifier, is_class, len(train), random_state)
-        fitted = make_pipeline(StandardScaler(), estimator).fit(x[train], labels[train])
+        fitted = make_pipeline(StandardScaler(), estimator).fit(x[train], _targets(of_fold[train]))
         if classifier == "random_forest":  # threads would add up the trees in any order
             estimator.set_params(n_jobs=1)
-        y = labels[test]
+        y = of_fold[test]
         if is_class:
             proba = np.zeros((len(test), n_classes))
             proba[:, estimator.classes_] = fitted.predict_proba(x[test])
             scores = classification_scores(y, proba)
             counts = confusion_counts(y, proba.argmax(axis=1), n_classes)
-            recalls = [
+            parts = [
                 (code, "recall", counts[code, code] / n if n else np.nan, int(n))
                 for code, n in enumerate(counts.sum(axis=1))
             ]
         else:
-            scores, recalls = regression_scores(y, fitted.predict(x[test])), []
+            predicted = fitted.predict(x[test]).reshape(y.shape)
+            scores = regression_scores(y, predicted)
+            columns = zip(y.T, predicted.T, strict=True) if y.ndim == 2 else ()
+            parts = [
+                (column, "column_r2", regression_scores(*both)["r2"], len(test))
+                for column, both in enumerate(columns)
+            ]
         values = [(-1, metric, value, len(test)) for metric, value in scores.items()]
         common = {"classifier": name, "fold": fold}
         scored += [
             (code, {**common, "metric": metric, "value": float(value), "n_cells": n})
-            for code, metric, value, n in values + recalls
+            for code, metric, value, n in values + parts
         ]
     return scored
+
+
+def _targets(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return labels as estimators take them: vectors of one column as numbers."""
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
 def _estimator(classifier: Classifier, is_class: bool, n_train: int, seed: int) -> Any:

@@ -28,6 +28,8 @@ from yoto_sc.data import (
     layer_of,
     n_components,
     named_tasks,
+    point_out_no_labels,
+    read_tasks,
 )
 from yoto_sc.judge import default_validation_size, split_cells
 from yoto_sc.model._fields import TaskField, registered_tasks
@@ -40,6 +42,9 @@ from yoto_sc.train import X_KEY, Recipe, Training, YOTOModule, start_length, tas
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
+    from yoto_sc.data import Task
     from yoto_sc.judge import Split
     from yoto_sc.nn import Relaxation
 
@@ -166,7 +171,7 @@ class YOTO(PredictionMixin, SavingMixin):
             largest = rules.largest_size(largest)
         self.n_genes = n_genes
         self.random_state = int(random_state)
-        self.selection_ = None
+        self.selection_ = self.decoder_ = None
         self._n_trained = largest
         self.module = YOTOModule(
             min(n_allowed, start_length(largest)),
@@ -222,19 +227,23 @@ class YOTO(PredictionMixin, SavingMixin):
             continuous_keys=continuous_keys,
             obsm_keys=obsm_keys,
         )
+        unlabeled = as_list(unlabeled, "unlabeled")
+        named = named_tasks(keys, transcriptome)
+        known: list[tuple[Task, NDArray[Any]] | None] = [None] * len(named)
         if "source_registry" not in kwargs:  # new data need not have the labels
             check_task_keys(adata, keys, transcriptome)
             check_split_key(adata.obs, split_key)
-        unlabeled = as_list(unlabeled, "unlabeled")
-        tasks = [
-            TaskField(task_key(position), task.name, task.kind, unlabeled)
-            for position, task in enumerate(named_tasks(keys, transcriptome))
-        ]
+            read = read_tasks(adata, keys, unlabeled)  # all of them, before anything is written
+            labels = [task.encode(task.column(adata, task.name)) for task in read]
+            point_out_no_labels(read, labels, unlabeled)
+            known[: len(read)] = zip(read, labels, strict=True)
         if transcriptome:
             components = Transcriptome.of(n_components(transcriptome, adata.n_obs, adata.n_vars))
-            known = components, components.encode(adata.obs_names)
-            key = task_key(len(tasks) - 1)
-            tasks[-1] = TaskField(key, components.name, components.kind, known=known)
+            known[-1] = components, components.encode(adata.obs_names)
+        tasks = [
+            TaskField(task_key(position), task.name, task.kind, unlabeled, known[position])
+            for position, task in enumerate(named)
+        ]
         cls._register(adata, layer, tasks, setup_method_args, **kwargs)
 
     @classmethod
@@ -360,11 +369,11 @@ class YOTO(PredictionMixin, SavingMixin):
         with one_thread():
             split = self._split(problem, validation_size, rng)
             training = Training(problem, recipe, self.module)
-            trained, selection = training.fit(split, rng, self.n_genes, refit=refit)
-        self.module, self.trainer = trained.module, trained.trainer
+            outcome = training.fit(split, rng, self.n_genes, refit=refit)
+        self.module, self.trainer = outcome.trained.module, outcome.trained.trainer
         self.train_indices, self.validation_indices = split.train, split.validation
         self.is_trained_ = True
-        self.selection_ = selection
+        self.selection_, self.decoder_ = outcome.selection, outcome.decoder
 
     def _course(self) -> Annealing:
         """Return the default course of the panel."""

@@ -10,7 +10,7 @@ import pandas as pd
 from scvi.model.base import BaseModelClass
 from sklearn.exceptions import NotFittedError
 
-from yoto_sc._checks import check_integer, missing_genes
+from yoto_sc._checks import check_integer, check_panel, missing_genes
 from yoto_sc._threads import one_thread
 from yoto_sc.data import former_layer, read_expression
 from yoto_sc.judge import predictions_table
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from yoto_sc._problem import Problem
     from yoto_sc.data import Expression
     from yoto_sc.judge import Selection
+    from yoto_sc.teach import Decoder
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class PredictionMixin(BaseModelClass):
     """The methods of :class:`~yoto_sc.model.YOTO` that tell what it has learned, and predict."""
 
     selection_: Selection | None
+    decoder_: Decoder | None
     _problem: Problem | None
 
     @property
@@ -101,7 +103,8 @@ class PredictionMixin(BaseModelClass):
         Returns
         -------
         One column for each task, of shape ``(n_obs, n_tasks)``: categorical with the task's own
-        categories, or float32.
+        categories, or float32. NA where the predicted class of a coarser level of the same tree
+        holds none of this task.
 
         Raises
         ------
@@ -112,7 +115,11 @@ class PredictionMixin(BaseModelClass):
             range.
         """
         predictions, _ = self.predict_all(adata, layer=layer, n_genes=n_genes, missing=missing)
-        return predictions_table(self.tasks, predictions, self._cell_names(adata))
+        table = predictions_table(self.tasks, predictions, self._cell_names(adata))
+        for position, without in self.selection.levels.without_label(predictions).items():
+            name = self.tasks[position].name
+            table[name] = table[name].mask(without)
+        return table
 
     def predict_proba(
         self,
@@ -158,6 +165,54 @@ class PredictionMixin(BaseModelClass):
             As in :meth:`predict`.
         """
         return self.predict_all(adata, layer=layer, n_genes=n_genes, missing=missing)[1]
+
+    def impute(
+        self,
+        adata: AnnData | None = None,
+        genes: Sequence[str] | None = None,
+        *,
+        layer: str | None = None,
+        n_genes: int | None = None,
+        missing: Missing = "error",
+    ) -> pd.DataFrame:
+        """Tell the expression of genes that need not be measured; see :func:`yoto_sc.tl.impute`.
+
+        Parameters
+        ----------
+        adata, layer, n_genes, missing
+            As in :meth:`predict`.
+        genes
+            Genes of the training data; `None`: all outside the panel.
+
+        Returns
+        -------
+        Log-normalised expression, float32 of shape ``(n_obs, n_genes)``.
+
+        Raises
+        ------
+        KeyError
+            The training data had no such gene.
+        ValueError
+            The model has not learned the transcriptome.
+        """
+        decoder, names = self.decoder, self.selection.panel.table.index
+        if genes is None:
+            genes = list(names[~self.selection.panel.table["selected"].to_numpy()])
+        check_panel(names, list(genes), "genes")
+        predictions, _ = self.predict_all(adata, layer=layer, n_genes=n_genes, missing=missing)
+        found = next(p for p, t in zip(predictions, self.tasks, strict=True) if t.is_derived)
+        values = decoder.decode(found, names.get_indexer(pd.Index(genes)))
+        return pd.DataFrame(values, index=self._cell_names(adata), columns=list(genes))
+
+    @property
+    def decoder(self) -> Decoder:
+        """What tells all genes from the transcriptome that the panel predicts."""
+        if self.decoder_ is None:
+            raise ValueError(
+                "The model has not learned the transcriptome. Select with transcriptome=True, "
+                "beside other tasks or alone."
+            )
+        return self.decoder_
 
     def predict_all(
         self,

@@ -9,12 +9,15 @@ from scvi.model.base import BaseModelClass
 
 from yoto_sc.judge import Selection
 from yoto_sc.model._files import damaged, read_model, write_model
+from yoto_sc.teach import Decoder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from anndata import AnnData
 
+_DECODER, _DECODED = "decoder.", ("weights", "intercept", "correlation")
+"""What the arrays of a decoder are called among the weights."""
 _FORMER = {"n_candidates"}
 """Arguments that models of the first version were saved with, and that are no more."""
 
@@ -64,7 +67,14 @@ class SavingMixin(BaseModelClass):
             "init": self.init_params_["non_kwargs"],
             "selection": self.selection.to_dict(),
         }
-        write_model(dir_path, description, self.module.state_dict(), overwrite=overwrite)
+        weights = self.module.state_dict()
+        if self.decoder_ is not None:
+            description["decoder_total"] = self.decoder_.total
+            weights |= {
+                f"{_DECODER}{name}": torch.from_numpy(getattr(self.decoder_, name))
+                for name in _DECODED
+            }
+        write_model(dir_path, description, weights, overwrite=overwrite)
 
     @classmethod
     def load(
@@ -116,6 +126,9 @@ class SavingMixin(BaseModelClass):
             model = cls(None, registry, **init)
             model.selection_ = selection
             model.module.on_load(model)
+            if "decoder_total" in description:
+                arrays = {name: weights.pop(f"{_DECODER}{name}").numpy() for name in _DECODED}
+                model.decoder_ = Decoder(float(description["decoder_total"]), **arrays)
             model.module.load_state_dict(weights)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise damaged(dir_path, "its parts do not fit together") from error

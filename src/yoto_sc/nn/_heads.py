@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Head(nn.Module, ABC):
@@ -69,8 +72,14 @@ class Head(nn.Module, ABC):
         return linear if hidden is None else torch.baddbmm(linear, hidden, self.weight)
 
     @abstractmethod
-    def calibrate(self, labels: torch.Tensor) -> None:
-        """Learn from the training labels, ``(n_obs, …)``, what a constant guess costs."""
+    def calibrate(self, labels: torch.Tensor, importance: Sequence[float] = ()) -> None:
+        """Learn from the training labels, ``(n_obs, …)``, what a constant guess costs.
+
+        Parameters
+        ----------
+        importance
+            What each class counts for; empty: all alike.
+        """
 
     @abstractmethod
     def loss(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -144,7 +153,7 @@ class CrossEntropyHead(Head):
         self.register_buffer("guess_loss", torch.tensor(math.log(max(n_outputs, 2))))
         self.temperature = torch.ones(n_genes)
 
-    def calibrate(self, labels: torch.Tensor) -> None:
+    def calibrate(self, labels: torch.Tensor, importance: Sequence[float] = ()) -> None:
         """Set class weights, and the entropy of the weighted labels as the unit of the loss."""
         if labels.dim() == 1:
             n_classes = len(self.class_weights)
@@ -152,6 +161,8 @@ class CrossEntropyHead(Head):
         else:
             counts = labels.double().sum(0).float()
         weights = torch.where(counts > 0, counts.clamp(min=1) ** -self.class_weight_power, 0.0)
+        if importance:
+            weights = weights * torch.tensor(importance)
         share = counts * weights / (counts * weights).sum()
         self.class_weights.copy_(weights * counts.sum() / (counts * weights).sum())
         self.guess_loss.copy_(torch.special.entr(share).sum().clamp(min=1e-3))
@@ -216,8 +227,9 @@ class VectorHead(Head):
         self.register_buffer("center", torch.zeros(n_outputs))
         self.register_buffer("spread", torch.tensor(1.0))
 
-    def calibrate(self, labels: torch.Tensor) -> None:
+    def calibrate(self, labels: torch.Tensor, importance: Sequence[float] = ()) -> None:
         """Set the centre, and one spread for all columns, from the observed values."""
+        del importance
         observed = labels[~labels.isnan().any(1)].double()
         spread = observed.var(dim=0, correction=0).mean().sqrt()
         self.center.copy_(observed.mean(0).view_as(self.center))
@@ -266,7 +278,7 @@ class SquaredErrorHead(VectorHead):
         super().__init__(n_genes, n_hidden, n_members, n_outputs, generator=generator)
         self.center = torch.tensor(0.0)
 
-    def calibrate(self, labels: torch.Tensor) -> None:
+    def calibrate(self, labels: torch.Tensor, importance: Sequence[float] = ()) -> None:
         """Set centre and spread of the target from its observed values."""
         super().calibrate(labels[:, None])
 

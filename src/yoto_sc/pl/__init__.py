@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from yoto_sc.pl._columns import columns
 from yoto_sc.pl._compare import compare
 from yoto_sc.pl._confusion import confusion
 from yoto_sc.pl._grouped_plots import (
@@ -18,6 +19,7 @@ from yoto_sc.pl._training import training
 from yoto_sc.pl._umap import selected_genes_umap
 
 __all__ = [
+    "columns",
     "compare",
     "confusion",
     "path",

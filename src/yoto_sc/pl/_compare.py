@@ -42,13 +42,14 @@ def compare(
     table
         What :func:`yoto_sc.tl.compare` returned, or some of its rows.
     metric
-        A metric of the table, ``"recall"`` for one block of rows a class; ``None``: macro-F1 of
-        classes and R² of numbers.
+        A metric of the table, ``"recall"`` for one block of rows a class, ``"column_r2"`` for one
+        a column of a vector; ``None``: macro-F1 of classes and R² of all else.
     {ax}
 
     Returns
     -------
-    The axes, a block of rows for each task or class, a row for each panel; ``None`` if `show`.
+    The axes, a block of rows for each task, class or column, a row for each panel; ``None`` if
+    `show`.
 
     Raises
     ------

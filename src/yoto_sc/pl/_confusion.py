@@ -53,7 +53,7 @@ def confusion(
     KeyError
         `adata` holds no selection under `key`, or `task` was not part of it.
     ValueError
-        `task` is continuous, no task is categorical, or `normalize` is not one of the above.
+        `task` has no classes, no task is categorical, or `normalize` is not one of the above.
 
     Examples
     --------
@@ -112,8 +112,8 @@ def _categorical_task(adata: AnnData, key: str, task: str | None) -> str:
         )
     if task not in categorical:
         raise ValueError(
-            f"The task {task!r} is continuous and has no classes. The categorical tasks are "
-            f"{categorical}."
+            f"The task {task!r} has no classes: its kind is {kinds[task]!r}. The categorical "
+            f"tasks are {categorical}."
         )
     return task
 

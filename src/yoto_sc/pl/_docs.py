@@ -36,7 +36,8 @@ Examples
     "grouped": """\
 {adata}
 groupby
-    Column of ``adata.obs`` with the groups. Cells without a group are left out.
+    Column of ``adata.obs`` with the groups; ``None``: the labels of the first categorical task.
+    Cells without a group are left out.
 {key}
 {n_genes}
 {expression}""",
@@ -44,7 +45,8 @@ groupby
 KeyError
     `adata` holds no selection under `key`, or a column or layer does not exist.
 ValueError
-    `n_genes` is out of range, or `groupby` holds no groups.""",
+    `n_genes` is out of range, `groupby` holds no groups, or it was not given and no task is
+    categorical.""",
     "expression": """\
 {source}
 log

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from yoto_sc.pl._brackets import relabel_brackets, spread_ticks
-from yoto_sc.pl._common import gene_labels, read_panel
+from yoto_sc.pl._common import gene_labels, read_panel, read_tasks
 from yoto_sc.pl._expression import read_expression
 from yoto_sc.pl._figure import draw_with_scanpy, figure_of, fit, label_color_bar
 
@@ -92,7 +92,7 @@ def highest_group(
 def draw_grouped(
     plot: str,
     adata: AnnData,
-    groupby: str,
+    groupby: str | None,
     shown: Shown,
     show: bool | None,
     kwargs: dict[str, Any],
@@ -105,6 +105,7 @@ def draw_grouped(
     """
     import scanpy as sc
 
+    groupby = _first_classes(adata, shown.key) if groupby is None else groupby
     grouped = group_panel(adata, groupby, shown)
     order = _shown_order(grouped, groupby, kwargs.get("dendrogram", False))
     var_names = grouped.var_names
@@ -142,6 +143,18 @@ def _shown_order(grouped: Grouped, groupby: str, dendrogram: bool | str) -> list
         sc.tl.dendrogram(grouped.adata, groupby, use_rep="X", key_added=name)
     ordered = map(str, grouped.adata.uns[name]["categories_ordered"])
     return [group for group in ordered if group in groups]
+
+
+def _first_classes(adata: AnnData, key: str) -> str:
+    """Return the first categorical task."""
+    kinds = read_tasks(adata, key)["kind"].astype(str)
+    categorical = kinds.index[kinds == "categorical"]
+    if categorical.empty:
+        raise ValueError(
+            "This selection has no categorical task, so there are no classes to group the cells "
+            f"by. Its tasks are {list(kinds.index)}. Pass `groupby`, a column of adata.obs."
+        )
+    return str(categorical[0])
 
 
 def _groups(adata: AnnData, groupby: str) -> pd.Categorical:

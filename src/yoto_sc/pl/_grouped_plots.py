@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @fill(plot="dotplot", result="DotPlot")
 def selected_genes_dotplot(
     adata: AnnData,
-    groupby: str,
+    groupby: str | None = None,
     *,
     key: str = DEFAULT_KEY,
     n_genes: int | None = None,
@@ -41,7 +41,7 @@ def selected_genes_dotplot(
 @fill(plot="matrixplot", result="MatrixPlot")
 def selected_genes_matrixplot(
     adata: AnnData,
-    groupby: str,
+    groupby: str | None = None,
     *,
     key: str = DEFAULT_KEY,
     n_genes: int | None = None,
@@ -66,7 +66,7 @@ def selected_genes_matrixplot(
 @fill(plot="stacked_violin", result="StackedViolin")
 def selected_genes_stacked_violin(
     adata: AnnData,
-    groupby: str,
+    groupby: str | None = None,
     *,
     key: str = DEFAULT_KEY,
     n_genes: int | None = None,
@@ -91,7 +91,7 @@ def selected_genes_stacked_violin(
 @fill()
 def selected_genes_heatmap(
     adata: AnnData,
-    groupby: str,
+    groupby: str | None = None,
     *,
     key: str = DEFAULT_KEY,
     n_genes: int | None = None,

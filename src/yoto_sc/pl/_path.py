@@ -39,11 +39,11 @@ def path(
 ) -> Axes | None:
     """Show how well each task is predicted by panels of every size.
 
-    Scores are those of held-out cells: macro-F1 for classes, R² for continuous tasks. The band is
-    one standard error to either side, from bootstrap samples of these cells. The
-    legend gives each task's score at the size of the panel, or at the nearest size measured.
-    Filled markers are the network's predictions; open ones, at sizes above those that the network
-    was trained for, come from ridge regression on some of the cells.
+    Scores are those of held-out cells: macro-F1 for classes, R² for numbers, for vectors and for
+    the transcriptome. The band is one standard error to either side, from bootstrap samples of
+    these cells. The legend gives each task's score at the size of the panel, or at the nearest
+    size measured. Filled markers are the network's predictions; open ones, at sizes above those
+    that the network was trained for, come from ridge regression on some of the cells.
 
     Parameters
     ----------

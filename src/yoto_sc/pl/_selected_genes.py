@@ -44,7 +44,8 @@ def selected_genes(
     has a small rise, even at a high rank.
 
     The class written beside a gene in grey is the one that owes most to it: the rise of that
-    class's confusion with the others is the largest share of its rises over all genes.
+    class's confusion with the others is the largest share of its rises over all genes. Of vectors
+    with named columns, it is the column.
 
     What is left out is left out of the panel as selected, whatever `n_genes` is. Genes beyond
     that panel, and others without a value, have their names and no dots.
@@ -89,9 +90,9 @@ def selected_genes(
         all_axes = list(new_figure(size, show).subplots(1, n_columns, squeeze=False)[0])
     else:
         all_axes = [ax]
-    limits = _limits(table["rise"])
+    limits, heading = _limits(table["rise"]), _heading(adata, key, table)
     for axes, rows in zip(all_axes, columns, strict=True):
-        _draw(axes, table.iloc[rows], styles, n_rows=len(columns[0]))
+        _draw(axes, table.iloc[rows], styles, heading, n_rows=len(columns[0]))
         if limits is None:
             axes.set_xticks([])
             axes.set_xlabel(UNKNOWN)
@@ -122,6 +123,17 @@ def _styles(adata: AnnData, key: str, tasks: pd.Series) -> dict[str, TaskStyle]:
     return {task: style for task, style in styles.items() if task in occurring}
 
 
+def _heading(adata: AnnData, key: str, table: pd.DataFrame) -> str:
+    """Return what stands beside the genes: classes, columns of vectors, or both."""
+    stored = read_results(adata, key).get("tasks")
+    named = table.loc[table["category"].ne(""), "task"]
+    kinds = (
+        {} if stored is None else dict(zip(map(str, stored.index), stored["kind"], strict=True))
+    )
+    words = {"column" if kinds.get(task) == "vector" else "class" for task in named}
+    return " or ".join(sorted(words))
+
+
 def _limits(rises: pd.Series[float]) -> tuple[float, float] | None:
     """Return the ends of the axis, which holds 0; none if no rise is known."""
     if rises.isna().all():
@@ -131,7 +143,9 @@ def _limits(rises: pd.Series[float]) -> tuple[float, float] | None:
     return low - pad, high + pad
 
 
-def _draw(ax: Axes, table: pd.DataFrame, styles: dict[str, TaskStyle], n_rows: int) -> None:
+def _draw(
+    ax: Axes, table: pd.DataFrame, styles: dict[str, TaskStyle], heading: str, n_rows: int
+) -> None:
     rows = np.arange(len(table))
     hide_grid(ax)
     ax.hlines(rows, 0, table["rise"], color=LIGHT_GREY, linewidth=1.5, zorder=1)
@@ -143,7 +157,7 @@ def _draw(ax: Axes, table: pd.DataFrame, styles: dict[str, TaskStyle], n_rows: i
     for row, category in enumerate(table["category"]):
         ax.text(1.015, row, category, transform=right, va="center_baseline", **note)
     if table["category"].ne("").any():
-        ax.text(1.015, 1, "class", transform=ax.transAxes, va="bottom", weight="bold", **note)
+        ax.text(1.015, 1, heading, transform=ax.transAxes, va="bottom", weight="bold", **note)
     ax.set_yticks(rows, table["label"], fontsize="small")
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(n_rows - 0.5, -0.7)
@@ -159,7 +173,7 @@ def _add_titles(
         Line2D([], [], color=style.color, marker=style.marker, linestyle="", label=task)
         for task, style in styles.items()
     ]
-    all_axes[0].set_title(title, loc="left", pad=22)  # above the word "class"
+    all_axes[0].set_title(title, loc="left", pad=22)  # above the heading of the classes
     if not handles:
         return
     legend: dict[str, Any] = {"handles": handles, "title": LEGEND_TITLE, "fontsize": "small"}

@@ -18,6 +18,7 @@ LIGHT_GREY = "#D9D9D9"
 METRIC_NAMES = {
     "macro_f1": "macro-F1",
     "r2": "R²",
+    "column_r2": "R² of a column",
     "rmse": "RMSE",
     "pearson_r": "Pearson r",
     "knn_overlap": "share of nearest neighbours kept",

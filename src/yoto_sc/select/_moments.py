@@ -97,13 +97,16 @@ class PairMoments(Moments):
         The points, shape ``(n_points, n_vars)``.
     within
         The covariance around them, shape ``(n_vars, n_vars)``.
+    weights
+        What the points count for, ``(n_points,)``; a pair counts for the product.
     """
 
     means: NDArray[np.float64]
     within: NDArray[np.float64]
+    weights: NDArray[np.float64]
 
     def stepper(self, n_steps: int) -> Stepper:
-        return _PairStepper(self.within, self.means, n_steps)
+        return _PairStepper(self.within, self.means, n_steps, self.weights)
 
     def without(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         precision = np.linalg.inv(self.within)
@@ -125,14 +128,19 @@ class _PairStepper(Stepper):
     """Distances of points; a gene brings the difference of their means."""
 
     def __init__(
-        self, covariance: NDArray[np.float64], projections: NDArray[np.float64], n_steps: int
+        self,
+        covariance: NDArray[np.float64],
+        projections: NDArray[np.float64],
+        n_steps: int,
+        weights: NDArray[np.float64],
     ) -> None:
         super().__init__(covariance, projections, n_steps)
         self._distances = np.zeros((len(projections), len(projections)))
+        self._weights = weights
 
     def left(self) -> NDArray[np.float64]:
         """Return the mean lambda of the pairs."""
-        return mean_lambda(self._scaled(), self._distances)
+        return mean_lambda(self._scaled(), self._distances, self._weights)
 
     def _note(self, scores: NDArray[np.float64]) -> None:
         self._distances += (scores[:, None] - scores) ** 2
@@ -192,7 +200,9 @@ class _DirectionStepper(Stepper):
 
 
 def mean_lambda(
-    means: NDArray[np.float64], distances: NDArray[np.float64] | None = None
+    means: NDArray[np.float64],
+    distances: NDArray[np.float64] | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Return the mean of Wilks' lambda over the pairs of classes, for each gene ``(n_vars,)``.
 
@@ -204,12 +214,16 @@ def mean_lambda(
     distances
         Squared distances of the classes by other genes, ``(n_classes, n_classes)``; `None`: there
         are no other genes.
+    weights
+        What the classes count for, ``(n_classes,)``; `None`: all alike.
     """
-    total = np.zeros(means.shape[1])
+    weights = np.ones(len(means)) if weights is None else weights
+    total: NDArray[np.float64] = np.zeros(means.shape[1])
     for a in range(1, len(means)):  # one class at a time: all pairs may be too many to hold
         squares = (means[:a] - means[a]) ** 2
         if distances is not None:
             squares += distances[a, :a, None]
-        total += (1 / (1 + squares / 4)).sum(axis=0)
-    n_pairs = len(means) * (len(means) - 1) / 2
-    return total / max(n_pairs, 1)
+        total += ((weights[:a, None] * weights[a]) / (1 + squares / 4)).sum(axis=0)
+    of_pairs = (weights.sum() ** 2 - (weights**2).sum()) / 2
+    total /= max(of_pairs, np.finfo(np.float64).tiny)
+    return total

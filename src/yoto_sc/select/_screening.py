@@ -73,7 +73,8 @@ class Screening:
         classes, of the share of variance that each single class explains against the rest (one
         list for every class, so that rare classes keep their genes) or, for numbers, of the
         squared correlation. The gene's own rank is its best one; the lists of single classes count
-        as one list that takes turns, so their ranks are multiplied by the number of classes.
+        as one list that takes turns, so their ranks are multiplied by the number of classes. Ranks
+        are divided by what the task or class counts for.
 
         Parameters
         ----------
@@ -86,7 +87,7 @@ class Screening:
         """
         best: NDArray[np.float64] = np.min(
             [
-                ranking
+                ranking / self.versions[position][0].weight
                 for position in np.flatnonzero(tasks)
                 for ranking in self.versions[position][0].rankings(self.sums[position][0])
             ],

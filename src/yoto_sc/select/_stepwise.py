@@ -52,7 +52,7 @@ def stepwise_order(
     values
         Shape ``(n_obs, n_vars)``: expression. Genes are brought to unit variance.
     targets
-        One for each task, on these cells.
+        One for each task, on these cells. The gains of a task are multiplied by its weight.
     n_steps
         Number of genes to order; at most ``n_vars``.
     ridge
@@ -76,10 +76,11 @@ def stepwise_order(
     left = np.ones(n_vars, dtype=bool)
     first = np.zeros(n_vars, dtype=bool) if required is None else required.copy()
     order = np.empty(n_steps, dtype=np.intp)
+    importance = np.array([[target.weight] for target in targets])
     before = np.ones((len(tasks), 1))  # without a gene, all is left open
     for step in range(n_steps):
         left_over = np.array([task.left() for task in tasks])
-        gain = (np.sqrt(before) - np.sqrt(left_over)).sum(axis=0)
+        gain = (importance * (np.sqrt(before) - np.sqrt(left_over))).sum(axis=0)
         if weights is not None:
             gain = gain * weights
         eligible = left & first if (left & first).any() else left

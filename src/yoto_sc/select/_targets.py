@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -45,9 +45,12 @@ class Target(ABC):
     ----------
     labels
         Encoded labels, ``(n_obs,)`` or ``(n_obs, n_columns)``.
+    weight
+        What the task counts for beside others.
     """
 
     labels: NDArray[Any]
+    weight: float = 1.0
 
     @property
     @abstractmethod
@@ -92,9 +95,10 @@ class Target(ABC):
         """Deal the observed labels to the same cells at random."""
         labels, seen = self.labels.copy(), self.seen
         labels[seen] = rng.permutation(labels[seen])
-        return type(self)(labels)
+        return replace(self, labels=labels)
 
 
+@dataclass(frozen=True, eq=False)
 class Classes(Target):
     """Classes, all pairs of which are to be told apart.
 
@@ -103,7 +107,13 @@ class Classes(Target):
     labels
         Integer codes of shape ``(n_obs,)``, -1 for missing; or the probabilities of the classes,
         ``(n_obs, n_classes)``, rows of zeros for missing.
+    weight
+        See :class:`Target`.
+    class_weights
+        What each class counts for beside others, by its code, of mean 1; empty: all alike.
     """
+
+    class_weights: tuple[float, ...] = ()
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -130,7 +140,9 @@ class Classes(Target):
         difference = sums.by_column / n_class - (total - sums.by_column) / n_rest
         between_one = n_class * n_rest / n * difference**2
         by_class = between_one / (np.maximum(spread - between_one, 0) + _EPS)
-        return [_ranks(overall), *(_ranks(ratio) * len(by_class) for ratio in by_class)]
+        turns = len(by_class) / self._weights()
+        lists = (_ranks(ratio) * turn for ratio, turn in zip(by_class, turns, strict=True))
+        return [_ranks(overall), *lists]
 
     def told(self, sums: Sums) -> NDArray[np.float64]:
         """Return one less the mean over pairs of classes of Wilks' lambda."""
@@ -168,7 +180,17 @@ class Classes(Target):
         between = ((shares * roots / lengths).astype(np.float32).T @ x).astype(np.float64) / scale
         within -= between.T @ between
         within[np.diag_indices_from(within)] += ridge
-        return PairMoments(between / lengths[:, None], within)
+        return PairMoments(between / lengths[:, None], within, self._weights())
+
+    def _weights(self) -> NDArray[np.float64]:
+        """Return what each class that occurs counts for, ``(n_present,)``."""
+        if self.labels.ndim == 2:
+            classes = np.flatnonzero(self.labels.any(axis=0))
+        else:
+            classes = np.unique(self.labels[self.seen])
+        if not self.class_weights:
+            return np.ones(len(classes))
+        return np.array(self.class_weights)[classes]
 
     def _n_class(self) -> NDArray[np.float64]:
         if self.labels.ndim == 2:
@@ -221,7 +243,7 @@ class Numbers(Target):
         between = ((target[None] / length).astype(np.float32) @ x).astype(np.float64) / scale
         within -= between.T @ between
         within[np.diag_indices_from(within)] += ridge
-        return PairMoments(np.vstack([-between, between]), within)
+        return PairMoments(np.vstack([-between, between]), within, np.ones(2))
 
     def _standardized(self) -> NDArray[np.float64]:
         target = self.labels[self.seen].astype(np.float64)

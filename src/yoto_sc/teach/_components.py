@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from yoto_sc.data import Expression
 
 N_VARIABLE_GENES = 2000
-_FITTED_CELLS = 20_000
+_FITTED_CELLS = 10_000
 """Genes and components are found in at most this many cells."""
 _BLOCK_CELLS = 2048
 _N_BINS = 20
@@ -55,8 +55,8 @@ class Components:
         """Return the coordinates of some cells, ``(n_cells, n_components)``."""
         axes, offset = self.axes.astype(np.float32), (self.mean @ self.axes).astype(np.float32)
         coordinates = np.empty((len(cells), axes.shape[1]), dtype=np.float32)
-        for rows, block in normalised(expression, cells, self.total):
-            coordinates[rows] = block[:, self.genes] @ axes - offset
+        for rows, block in normalised(expression, cells, self.total, self.genes):
+            coordinates[rows] = block @ axes - offset
         return coordinates
 
 
@@ -79,10 +79,10 @@ def find_components(
     total = typical_total(expression, cells)
     n_vars = expression.n_vars
     sums, squares = np.zeros(n_vars), np.zeros(n_vars)
-    is_logged = expression.is_counts or expression.maximum <= _LARGEST_LOG
-    for _, block in normalised(expression, cells, total):
+    came_logged = not expression.is_counts and expression.maximum <= _LARGEST_LOG
+    for _, block in normalised(expression, cells, total, log=False):
         part = block.astype(np.float64)
-        if is_logged:
+        if came_logged:
             part = part.expm1()
         sums += np.asarray(part.sum(axis=0)).ravel()
         part.data **= 2
@@ -90,8 +90,8 @@ def find_components(
     genes = np.sort(most_variable(sums, squares, len(cells), N_VARIABLE_GENES))
     n_genes = len(genes)
     gram, sums = np.zeros((n_genes, n_genes)), np.zeros(n_genes)
-    for _, block in normalised(expression, cells, total):
-        dense = block[:, genes].toarray()
+    for _, block in normalised(expression, cells, total, genes):
+        dense = block.toarray()
         gram += dense.T @ dense
         sums += dense.sum(axis=0, dtype=np.float64)
     mean = sums / len(cells)
@@ -120,26 +120,37 @@ def typical_total(expression: Expression, cells: NDArray[np.intp]) -> float:
 
 
 def normalised(
-    expression: Expression, cells: NDArray[np.intp], total: float
+    expression: Expression,
+    cells: NDArray[np.intp],
+    total: float,
+    genes: NDArray[np.intp] | None = None,
+    *,
+    log: bool = True,
 ) -> Iterator[tuple[slice, sp.csr_matrix]]:
     """Iterate over log-normalised cells, as scanpy's ``normalize_total`` and ``log1p`` make them.
 
     Parameters
     ----------
     total
-        What counts of a cell are brought to; 0: values are taken as they are.
+        What counts of a cell, over all genes, are brought to; 0: values are taken as they are.
+    genes
+        Which to return, ``(n_genes,)``; `None`: all.
+    log
+        Whether to take the logarithm of counts.
 
     Yields
     ------
-    Slices of `cells`, and their expression of all genes, ``(n_rows, n_vars)``.
+    Slices of `cells`, and their expression, ``(n_rows, n_genes)``.
     """
     for rows in _blocks(len(cells)):
         block = expression.take(cells[rows], None, raw=True)
+        sums = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
+        part = block if genes is None else block[:, genes]
         if total > 0:
-            sums = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
             scale = (total / np.maximum(sums, _TINY)).astype(np.float32)
-            block = sp.csr_matrix(block.multiply(scale[:, None])).log1p()
-        yield rows, block
+            part = sp.csr_matrix(part.multiply(scale[:, None]))
+            part = part.log1p() if log else part
+        yield rows, part
 
 
 def most_variable(

@@ -37,7 +37,7 @@ class Lesson:
         For each task, the labels to learn from: a teacher's, too. Those of other cells than the
         training cells are of no use.
     components
-        Those fitted to the training cells; `None`, where no task needs them.
+        Those fitted to training cells; `None`, where no task needs them.
     verdicts
         On the teachers, by the position of their task.
     """
@@ -84,7 +84,7 @@ def prepare(
     *,
     n_genes: int,
     unlabeled_cells: UnlabeledCells = "auto",
-    verdicts: Mapping[int, Verdict] | None = None,
+    before: Lesson | None = None,
 ) -> Lesson:
     """Fit components and teachers to the training cells, where there is something to teach.
 
@@ -94,8 +94,8 @@ def prepare(
         Size of the panel that a teacher has to be better than.
     unlabeled_cells
         See :func:`yoto_sc.tl.select`.
-    verdicts
-        Of an earlier lesson, which are kept.
+    before
+        A lesson on fewer cells, whose components and verdicts are kept.
     """
     train, tasks = split.train, problem.tasks
     asked = [
@@ -108,7 +108,9 @@ def prepare(
         return Lesson.of(problem, split)
     component_rng, *rngs = rng.spawn(1 + len(tasks))
     n_components = max([N_COMPONENTS] * bool(asked) + [tasks[p].n_outputs for p in derived])
-    components = find_components(problem.expression, train, n_components, component_rng)
+    components = None if before is None else before.components
+    if components is None:
+        components = find_components(problem.expression, train, n_components, component_rng)
     cells = np.arange(problem.expression.n_obs) if derived else train
     coordinates = components.of(problem.expression, cells)
     truth = list(problem.labels)
@@ -119,7 +121,7 @@ def prepare(
     labels, found = list(truth), {}
     for position in asked:
         task, task_rng = tasks[position], rngs[position]
-        verdict = (verdicts or {}).get(position)
+        verdict = None if before is None else before.verdicts.get(position)
         if verdict is None:
             seen = np.flatnonzero(task.observed(truth[position][train]))
             verdict = examine(
@@ -128,7 +130,7 @@ def prepare(
         found[position] = verdict
         if verdict.is_used:
             labels[position] = teach(
-                task, truth[position], train, features, verdict.temperature, task_rng
+                problem, position, train, features, verdict.temperature, task_rng
             )
     return Lesson(problem, split, tuple(labels), components, found)
 

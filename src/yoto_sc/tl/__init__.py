@@ -1,10 +1,11 @@
-"""Tools: select a panel, predict from it, judge any list of genes, and ask how firm it is."""
+"""Tools: select a panel, predict and impute from it, judge lists of genes, and ask how firm."""
 
 from yoto_sc.tl._compare import compare
 from yoto_sc.tl._evaluate import evaluate
+from yoto_sc.tl._impute import impute
 from yoto_sc.tl._predict import predict
 from yoto_sc.tl._select import select
 from yoto_sc.tl._stability import stability
 from yoto_sc.tl._substitutes import substitutes
 
-__all__ = ["compare", "evaluate", "predict", "select", "stability", "substitutes"]
+__all__ = ["compare", "evaluate", "impute", "predict", "select", "stability", "substitutes"]

@@ -26,6 +26,8 @@ def compare(
     *,
     categorical_keys: str | Sequence[str] = (),
     continuous_keys: str | Sequence[str] = (),
+    obsm_keys: str | Sequence[str] = (),
+    transcriptome: bool | int = False,
     layer: str | None = None,
     split_key: str | None = None,
     unlabeled: str | Sequence[object] = (),
@@ -47,7 +49,9 @@ def compare(
         Annotated data of shape ``(n_obs, n_vars)``; not changed. It holds the genes of all lists.
     panels
         Lists of var names, or :class:`yoto_sc.Panel` objects, by the name they are shown under.
-    categorical_keys, continuous_keys, layer, split_key, unlabeled
+    categorical_keys, continuous_keys, obsm_keys, transcriptome
+        As in :func:`yoto_sc.tl.evaluate`. All lists are judged by the same components.
+    layer, split_key, unlabeled
         As in :func:`yoto_sc.tl.evaluate`.
     classifiers, n_splits, use_rep, markers, random_state
         As in :func:`yoto_sc.tl.evaluate`.
@@ -60,7 +64,7 @@ def compare(
     Raises
     ------
     KeyError
-        A column, layer, representation or gene does not exist.
+        A column, entry, layer or gene does not exist.
     TypeError
         `panels` is no mapping from names, or another argument is of the wrong type.
     ValueError
@@ -92,8 +96,11 @@ def compare(
     return panel_scores(
         adata,
         {name: gene_list(adata, genes, f"panels[{name!r}]") for name, genes in panels.items()},
-        keys_by_kind(categorical_keys=categorical_keys, continuous_keys=continuous_keys),
+        keys_by_kind(
+            categorical_keys=categorical_keys, continuous_keys=continuous_keys, obsm_keys=obsm_keys
+        ),
         Protocol(classifiers, n_splits, use_rep, markers, random_state),
+        transcriptome=transcriptome,
         layer=layer,
         split_key=split_key,
         unlabeled=unlabeled,

@@ -25,6 +25,8 @@ def evaluate(
     *,
     categorical_keys: str | Sequence[str] = (),
     continuous_keys: str | Sequence[str] = (),
+    obsm_keys: str | Sequence[str] = (),
+    transcriptome: bool | int = False,
     layer: str | None = None,
     split_key: str | None = None,
     unlabeled: str | Sequence[object] = (),
@@ -56,6 +58,14 @@ def evaluate(
         Columns of ``adata.obs`` with classes to predict.
     continuous_keys
         Columns of ``adata.obs`` with numbers to predict.
+    obsm_keys
+        Entries of ``adata.obsm`` with vectors to predict, of shape ``(n_obs, d)``, as in
+        :func:`yoto_sc.tl.select`. A row that holds a missing value is a missing label. Columns
+        weigh by their variance, so scale those that are to count alike.
+    transcriptome
+        Predict the transcriptome, as a task of this name: the leading principal components of the
+        log-normalised variable genes, found anew in the training cells of each fold. `True` for 30
+        of them, or their number. It needs no labels, and may stand alone or beside other tasks.
     layer
         Layer to read expression from, as in :func:`yoto_sc.tl.select`; `None`: ``X``.
     split_key
@@ -65,9 +75,9 @@ def evaluate(
         Categories that stand for "no label", such as ``"Unknown"``. Missing labels are left out
         of their task alone.
     classifiers
-        Any of ``"logistic_regression"``, ``"random_forest"`` and ``"k_neighbors"``. Continuous
-        tasks get the regressor of the same family: ridge, random forest, k nearest neighbours. An
-        empty list leaves out predictions.
+        Any of ``"logistic_regression"``, ``"random_forest"`` and ``"k_neighbors"``. Numbers and
+        vectors get the regressor of the same family: ridge, random forest, k nearest neighbours.
+        An empty list leaves out predictions.
     n_splits
         Number of folds of the cross-validation.
     use_rep
@@ -86,7 +96,8 @@ def evaluate(
     One row for each value, with the columns
 
     ``task``
-        Column of ``adata.obs``; empty for what needs no labels.
+        Column of ``adata.obs``, entry of ``adata.obsm`` or ``transcriptome``; empty for what is
+        no task.
     ``classifier``
         Estimator that was trained; empty for what needs none.
     ``fold``
@@ -94,14 +105,17 @@ def evaluate(
     ``metric``
         Classes: ``macro_f1``, ``balanced_accuracy``, ``accuracy``, ``log_loss``,
         ``calibration_error`` and ``recall``. Numbers: ``r2``, ``rmse`` and ``pearson_r``.
-        Structure: ``knn_overlap``, the mean share of a cell's 15 nearest neighbours that are the
-        same by the list as by all genes; ``leiden_nmi``, the normalised mutual information of
-        Leiden clusters by the list with those by all genes (empty task) or with the labels (named
-        task). Redundancy: ``mean_abs_correlation`` and ``max_abs_correlation`` over pairs of
-        genes. Markers: ``marker_coverage``, the share of a class's markers in the list, and
-        ``marker_classes``, the share of classes with a marker in the list.
+        Vectors and the transcriptome: the same three over all columns (``r2`` by their variance,
+        ``pearson_r`` as their mean), and ``column_r2``. Structure: ``knn_overlap``, the mean share
+        of a cell's 15 nearest neighbours that are the same by the list as by all genes;
+        ``leiden_nmi``, the normalised mutual information of Leiden clusters by the list with those
+        by all genes (empty task) or with the labels (named task). Redundancy:
+        ``mean_abs_correlation`` and ``max_abs_correlation`` over pairs of genes. Markers:
+        ``marker_coverage``, the share of a class's markers in the list, and ``marker_classes``,
+        the share of classes with a marker in the list.
     ``category``
-        Class of a ``recall`` or ``marker_coverage``; else empty.
+        Class of a ``recall`` or ``marker_coverage``; column of a ``column_r2``, by its name in a
+        table or its position in an array (``PC1``, ``PC2``, … of the transcriptome); else empty.
     ``value``
         NaN where undefined, such as the recall of a class that has no held-out cell.
     ``n_cells``
@@ -111,7 +125,7 @@ def evaluate(
     Raises
     ------
     KeyError
-        A column, layer, representation or gene does not exist.
+        A column, entry, layer or gene does not exist.
     TypeError
         An argument is of the wrong type.
     ValueError
@@ -139,11 +153,16 @@ def evaluate(
     where folds of cells are those of
     ``StratifiedKFold(n_splits, shuffle=True, random_state=random_state)`` and folds of groups
     those of ``StratifiedGroupKFold`` with the same arguments, or of ``LeaveOneGroupOut`` if there
-    are at most `n_splits` groups. For numbers, it is ``KFold`` and ``GroupKFold``, with
-    ``RidgeCV(np.logspace(-2, 4, 13))``, ``KNeighborsRegressor()`` and
-    ``RandomForestRegressor(max_features=1 / 3, random_state=random_state)``. Forests grow in as
-    many threads as :class:`joblib.parallel_config` says, which does not change the result; all
-    else uses one.
+    are at most `n_splits` groups. For numbers, vectors and the transcriptome, it is ``KFold`` and
+    ``GroupKFold``, with ``RidgeCV(np.logspace(-2, 4, 13))``, ``KNeighborsRegressor()`` and
+    ``RandomForestRegressor(max_features=1 / 3, random_state=random_state)``; of vectors, they
+    predict all columns at once. Forests grow in as many threads as
+    :class:`joblib.parallel_config` says, which does not change the result; all else uses one.
+
+    The components of the transcriptome are those of a principal component analysis of 2,000
+    variable genes, chosen as by :func:`scanpy.pp.highly_variable_genes`, not scaled. Held-out
+    cells are projected onto them. So they differ a little from fold to fold, and each list is
+    judged by the same ones.
 
     Structure is compared on at most 30,000 cells, drawn at random. For it, counts are normalised
     to the same total in each cell before the logarithm. Lists of more than 50 genes are reduced to
@@ -172,8 +191,11 @@ def evaluate(
     return panel_scores(
         adata,
         {"": gene_list(adata, genes, "genes")},
-        keys_by_kind(categorical_keys=categorical_keys, continuous_keys=continuous_keys),
+        keys_by_kind(
+            categorical_keys=categorical_keys, continuous_keys=continuous_keys, obsm_keys=obsm_keys
+        ),
         Protocol(classifiers, n_splits, use_rep, markers, random_state),
+        transcriptome=transcriptome,
         layer=layer,
         split_key=split_key,
         unlabeled=unlabeled,

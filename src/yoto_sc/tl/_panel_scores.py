@@ -18,9 +18,17 @@ from yoto_sc._checks import (
 )
 from yoto_sc._panel import Panel
 from yoto_sc._threads import one_thread
-from yoto_sc.data import check_task_keys, read_expression, read_tasks
+from yoto_sc.data import (
+    Transcriptome,
+    check_task_keys,
+    n_components,
+    point_out_no_labels,
+    read_expression,
+    read_tasks,
+)
 from yoto_sc.metrics import cross_validated_scores, make_folds, redundancy_scores
 from yoto_sc.metrics._cross_validation import CLASSIFIERS
+from yoto_sc.teach import find_components
 from yoto_sc.tl._structure import Structure
 
 if TYPE_CHECKING:
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from yoto_sc.data import Expression, Task
     from yoto_sc.metrics._cross_validation import Classifier, Fold
 
 COLUMNS = ("panel", "task", "classifier", "fold", "metric", "category", "value", "n_cells")
@@ -58,12 +67,14 @@ def panel_scores(
     keys: Mapping[str, Sequence[str]],
     protocol: Protocol,
     *,
+    transcriptome: bool | int,
     layer: str | None,
     split_key: str | None,
     unlabeled: str | Sequence[object],
 ) -> pd.DataFrame:
     """Score lists of genes, all on the same folds; see :func:`yoto_sc.tl.evaluate`."""
-    check_task_keys(adata, keys)
+    check_task_keys(adata, keys, transcriptome)
+    components = n_components(transcriptome, adata.n_obs, adata.n_vars)
     check_split_key(adata.obs, split_key)
     check_split_is_no_task(split_key, [key for named in keys.values() for key in named])
     classifiers = _checked_classifiers(protocol.classifiers)
@@ -72,15 +83,24 @@ def panel_scores(
     check_integer(random_state, "random_state", minimum=0, maximum=2**32 - 1)
     coordinates = _coordinates(adata, protocol.use_rep)
     known_markers = _marker_sets(protocol.markers)
-    tasks = [
-        task.in_sorted_order() for task in read_tasks(adata, keys, as_list(unlabeled, "unlabeled"))
-    ]
-    labels = {task.name: task.encode_exactly(task.column(adata, task.name)) for task in tasks}
+    unlabeled = as_list(unlabeled, "unlabeled")
+    tasks: list[Task] = [task.in_sorted_order() for task in read_tasks(adata, keys, unlabeled)]
+    labels: dict[str, Any] = {
+        task.name: task.encode_exactly(task.column(adata, task.name)) for task in tasks
+    }
+    if components:
+        tasks.append(Transcriptome.of(components))
+        labels[tasks[-1].name] = np.arange(adata.n_obs, dtype=np.float64)  # until there are folds
     folds = _folds(adata.obs, labels, split_key, protocol.n_splits, random_state)
     expression = read_expression(adata, layer)
+    point_out_no_labels(tasks, list(labels.values()), unlabeled)
 
     records: list[dict[str, Any]] = []
     with one_thread():
+        for task in tasks:
+            if task.is_derived:
+                found = _components(expression, folds[task.name], components, random_state)
+                labels[task.name] = found
         structure = Structure.of(expression, coordinates, random_state)
         codes = {task.name: labels[task.name] for task in tasks if task.categories}
         for name, genes in panels.items():
@@ -89,12 +109,12 @@ def panel_scores(
             scores = [
                 {
                     "task": task.name,
-                    "category": "" if code < 0 else str(task.categories[code]),
+                    "category": "" if part < 0 else task.parts[part],
                     **record,
                 }
                 for task in tasks
                 for classifier in classifiers
-                for code, record in cross_validated_scores(
+                for part, record in cross_validated_scores(
                     x,
                     labels[task.name],
                     folds[task.name],
@@ -183,6 +203,20 @@ def _folds(
         except ValueError as error:
             raise ValueError(f"Task {task!r} cannot be cross-validated. {error}") from error
     return folds
+
+
+def _components(
+    expression: Expression, folds: Sequence[Fold], n_components: int, random_state: int
+) -> list[NDArray[np.float64]]:
+    """Return, for each fold, the components of all cells that its training cells show."""
+    cells = np.arange(expression.n_obs)
+    rngs = np.random.default_rng(random_state).spawn(len(folds))
+    return [
+        find_components(expression, train, n_components, rng)
+        .of(expression, cells)
+        .astype(np.float64)
+        for (train, _), rng in zip(folds, rngs, strict=True)
+    ]
 
 
 def _marker_scores(genes: Collection[str], markers: dict[str, set[str]]) -> list[dict[str, Any]]:

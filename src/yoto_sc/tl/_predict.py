@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from os import PathLike
 from typing import TYPE_CHECKING, Literal
 
 from yoto_sc._checks import check_adata, check_fraction, check_written_keys
 from yoto_sc._keys import DEFAULT_KEY, Keys
+from yoto_sc.tl._models import as_model
 from yoto_sc.tl._write import result_places, write_predictions
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def predict(
     `None`, or the changed copy if `copy`. Sets the following fields (for the default key):
 
     adata.obs["yoto_<key>"] : categorical or float32
-        Prediction of the task; NA below `min_confidence`.
+        Prediction of the task; NA below `min_confidence`, and where a coarser level of the same
+        tree has no label, or one that no class of the task lies within.
     adata.obs["yoto_<key>_confidence"] : float32
         Probability of the most probable class, for categorical tasks.
     adata.obsm["yoto_<key>"] : float32, shape ``(n_obs, n_columns)``
@@ -97,23 +98,23 @@ def predict(
     >>> measured.obs["yoto_bulk_labels"].cat.categories.size
     10
     """
-    from yoto_sc.model import YOTO
-
     check_adata(adata)
     if min_confidence is not None:
         check_fraction(min_confidence, "min_confidence")
-    if isinstance(model, str | PathLike):
-        model = YOTO.load(model, accelerator="cpu")
-    if not isinstance(model, YOTO):
-        raise TypeError(
-            "model must be a yoto_sc.model.YOTO or the directory of a saved one, not "
-            f"{type(model).__name__}."
-        )
+    model = as_model(model)
     names = Keys(key_added)
     for place, written in result_places(names, model.tasks).items():
         labels = [task.name for task in model.tasks if task.place == place]
         check_written_keys(names, written, labels, place)
     predictions, latent = model.predict_all(adata, layer=layer, n_genes=n_genes, missing=missing)
     adata = adata.copy() if copy else adata
-    write_predictions(adata, names, model.tasks, predictions, latent, min_confidence)
+    write_predictions(
+        adata,
+        names,
+        model.tasks,
+        predictions,
+        latent,
+        levels=model.selection.levels,
+        min_confidence=min_confidence,
+    )
     return adata if copy else None

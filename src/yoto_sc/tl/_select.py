@@ -20,11 +20,22 @@ from yoto_sc._checks import (
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc._problem import Problem
 from yoto_sc._version import __version__
-from yoto_sc.data import KINDS, check_task_keys, keys_by_kind, named_tasks
+from yoto_sc.data import (
+    KINDS,
+    check_task_keys,
+    keys_by_kind,
+    named_tasks,
+    point_out_no_labels,
+)
 from yoto_sc.rules import Requirements, excluded_genes
 from yoto_sc.tl._groups import find_group_key, train_on_groups, with_group_scores
 from yoto_sc.tl._request import Request
-from yoto_sc.tl._write import given_only, result_places, write_predictions
+from yoto_sc.tl._write import (
+    given_only,
+    result_places,
+    weights_as_params,
+    write_predictions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +57,8 @@ def select(
     continuous_keys: str | Sequence[str] = (),
     obsm_keys: str | Sequence[str] = (),
     transcriptome: bool | int = False,
+    task_weights: Mapping[str, float] | None = None,
+    class_weights: Mapping[str, Mapping[Any, float]] | None = None,
     layer: str | None = None,
     split_key: str | None = None,
     group_key: str | None = "auto",
@@ -83,6 +96,14 @@ def select(
     that of YOTO (Chopard et al., TMLR 2026, arXiv:2512.17678); the documentation's method page
     tells what differs.
 
+    Categorical tasks may be levels of one tree, such as lineages and the cell types within them.
+    That is noticed in the cells that have both labels, and logged: at least two coarser classes
+    must hold finer ones, at least one of them two or more, and of the cells of a class, one or 1 %
+    (and never more than a tenth) may contradict. The predictions of the levels then agree. The
+    probability of a coarser class is the sum of those within it (of classes for which that is
+    known, and in proportion where some are of unknown parent or hold none), and the predicted
+    class lies within the predicted coarser one.
+
     Parameters
     ----------
     adata
@@ -93,7 +114,9 @@ def select(
         about 20 sizes up to 64 genes, whose held-out score is within one standard error of the
         best.
     categorical_keys
-        Columns of ``adata.obs`` with classes to predict.
+        Columns of ``adata.obs`` with classes to predict. Numbers may be classes too, up to
+        100 of them (20, if they have fractions). More are refused, unless the column's dtype is
+        categorical.
     continuous_keys
         Columns of ``adata.obs`` with numbers to predict.
     obsm_keys
@@ -105,6 +128,12 @@ def select(
         Predict the transcriptome itself, as a task of this name: the leading principal components
         of the log-normalised variable genes, fitted to the training cells alone. `True` for 30 of
         them, or their number. It needs no labels, and may stand alone or beside other tasks.
+    task_weights
+        What tasks count for beside others, such as ``{"cd4_subsets": 2}``, in the search and in
+        the loss; 1 for those that are not named.
+    class_weights
+        What classes of a task count for beside its others, such as
+        ``{"cell_type": {"Treg": 3}}``.
     layer
         Layer to read expression from; `None`: ``X``. Where ``X`` is scaled and ``adata.raw`` has
         the same genes unscaled, these are read.
@@ -145,7 +174,9 @@ def select(
         Column of ``adata.obs`` with the cell types for `max_crowding`; `None`: the first of
         `categorical_keys`. Categories in `unlabeled` are no type.
     unlabeled
-        Categories that stand for "no label", such as ``"Unknown"``.
+        Categories that stand for "no label", such as ``"Unknown"``. Others that are called so
+        (``"nan"``, ``"unassigned"``, ``"low_quality"``, empty text) are learned as classes, and a
+        warning names them.
     unlabeled_cells
         What cells without a label of a task learn. A teacher (logistic or ridge regression on
         principal components of the variable genes, labelled cells and others) predicts it from all
@@ -192,7 +223,8 @@ def select(
         Falls with the logarithm of the rank, from 1 for the most important gene; 0 for genes
         that were no candidates.
     adata.obs["yoto_<key>"] : categorical or float32
-        Prediction of the task for every cell, from the panel genes alone.
+        Prediction of the task for every cell, from the panel genes alone. NA where the predicted
+        class of a coarser level of the same tree holds none of this one.
     adata.obs["yoto_<key>_confidence"] : float32
         Probability of the predicted class, for categorical tasks.
     adata.obsm["yoto_<key>"] : float32, shape ``(n_obs, n_columns)``
@@ -200,8 +232,9 @@ def select(
     adata.obsm["X_yoto"] : float32, shape ``(n_obs, n_latent)``
         Shared representation, from the panel genes alone.
     adata.uns["yoto"] : dict
-        ``params``; tables ``tasks``, ``metrics`` (held-out scores), ``path`` (held-out score of
-        each task along panel sizes), ``history``, ``confusion`` (held-out cells by class),
+        ``params``; tables ``tasks`` (with ``level_of``, the task that each lies within, if any
+        does), ``metrics`` (held-out scores), ``path`` (held-out score of each task along panel
+        sizes), ``history``, ``confusion`` (held-out cells by class),
         ``attribution`` (the task and class that each gene serves most), ``without`` (by how much
         the score of each task falls with one gene unmeasured, on the cells that were learned from)
         and ``held_out`` (the predictions that were scored, by obs name); for vectors, ``columns``
@@ -219,8 +252,8 @@ def select(
         An argument is of the wrong type.
     ValueError
         An argument is out of range, rules contradict each other (the smallest set of these is
-        named), a task has too few labels, or expression is not finite and non-negative. All errors
-        come before training, and leave `adata` as it was.
+        named), a task has too few labels, or numbers for classes, or expression is not finite and
+        non-negative. All errors come before training, and leave `adata` as it was.
     KeyboardInterrupt
         The training was stopped; `adata` is as it was.
 
@@ -276,6 +309,8 @@ def select(
         adata,
         keys,
         transcriptome=transcriptome,
+        task_weights=task_weights,
+        class_weights=class_weights,
         layer=layer,
         split_key=split_key,
         unlabeled=unlabeled,
@@ -297,6 +332,7 @@ def select(
         "n_genes": model.panel().n_genes,
         **{KINDS[kind].argument: named for kind, named in keys.items()},
         "transcriptome": problem.n_components or None,
+        **weights_as_params(task_weights, class_weights),
         "expression": problem.expression.source,
         "is_counts": problem.expression.is_counts,
         "split_key": split_key,
@@ -319,12 +355,15 @@ def select(
         _keys.PARAMS: given_only(params),
         **tables,
     }
-    write_predictions(adata, names, model.tasks, predictions, latent)
+    write_predictions(
+        adata, names, model.tasks, predictions, latent, levels=model.selection.levels
+    )
     return adata if copy else None
 
 
 def _report(problem: Problem, layer: str | None) -> None:
     """Say once what the user may not expect, though it is handled."""
+    problem.levels.report(problem.tasks)
     expression = problem.expression
     if expression.source == "raw" and layer is None:
         logger.warning("adata.X is scaled; expression is read from adata.raw.")
@@ -340,6 +379,7 @@ def _report(problem: Problem, layer: str | None) -> None:
     for gene in problem.requirements.exclude:
         if not excluded_genes(problem.var_names, [gene]).any():
             logger.warning("exclude=%r matches no gene.", gene)
+    point_out_no_labels(problem.tasks, problem.labels, problem.unlabeled)
     for task, labels in zip(problem.tasks, problem.labels, strict=True):
         if not task.categories:
             continue

@@ -20,12 +20,12 @@ from yoto_sc._checks import (
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc._problem import Problem
 from yoto_sc._version import __version__
-from yoto_sc.data import KINDS, check_task_keys, keys_by_kind
+from yoto_sc.data import KINDS, check_task_keys, keys_by_kind, point_out_no_labels
 from yoto_sc.judge import split_cells
 from yoto_sc.metrics import jaccard_index, kuncheva_index, mean_of_defined
 from yoto_sc.rules import Requirements
 from yoto_sc.tl._request import Request
-from yoto_sc.tl._write import given_only
+from yoto_sc.tl._write import given_only, weights_as_params
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -149,6 +149,7 @@ def stability(
     rules_on: dict[str, Any] = {"include": include, "exclude": exclude, "candidates": candidates}
     rules_on |= {f.name: given.pop(f.name) for f in fields(Requirements) if f.name in given}
     requirements = Requirements(**rules_on)
+    weights = {name: given.pop(name, None) for name in ("task_weights", "class_weights")}
     unknown = sorted(given.keys() - {f.name for f in fields(Request)})
     if unknown:
         raise TypeError(f"select_kwargs names {unknown}, which yoto_sc.tl.select does not take.")
@@ -165,12 +166,14 @@ def stability(
         adata,
         keys,
         transcriptome=transcriptome,
+        **weights,
         layer=layer,
         split_key=split_key,
         unlabeled=unlabeled,
         requirements=requirements,
     )
     request.check(problem)
+    point_out_no_labels(problem.tasks, problem.labels, problem.unlabeled)
 
     seeds = np.random.default_rng(random_state).integers(2**31, size=n_runs)
     samples = _samples(problem, subsample, seeds)
@@ -213,6 +216,7 @@ def stability(
         "subsample": float(subsample),
         **{KINDS[kind].argument: named for kind, named in keys.items()},
         "transcriptome": problem.n_components or None,
+        **weights_as_params(**weights),
         "split_key": split_key,
         "expression": problem.expression.source,
         **requirements.to_params(),

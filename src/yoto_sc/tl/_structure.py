@@ -10,9 +10,9 @@ import scipy.sparse as sp
 from anndata import AnnData
 from sklearn.decomposition import PCA
 from sklearn.metrics import normalized_mutual_info_score
-from sklearn.preprocessing import normalize
 
 from yoto_sc.metrics import nearest_neighbors, neighbor_overlap
+from yoto_sc.teach import normalised, typical_total
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,12 +43,11 @@ class Structure:
         n_obs = expression.n_obs
         rng = np.random.default_rng(random_state)
         cells = np.sort(rng.permutation(n_obs)[:MAX_CELLS])
-        normalised = _normalised(expression, cells)
-        found = (
-            _coordinates(normalised, random_state) if coordinates is None else coordinates[cells]
-        )
+        blocks = normalised(expression, cells, typical_total(expression, cells))
+        matrix = sp.csr_matrix(sp.vstack([block for _, block in blocks]))
+        found = _coordinates(matrix, random_state) if coordinates is None else coordinates[cells]
         neighbors = nearest_neighbors(found, min(N_NEIGHBORS, len(cells) - 1))
-        return cls(cells, normalised, neighbors, _clusters(neighbors, random_state), random_state)
+        return cls(cells, matrix, neighbors, _clusters(neighbors, random_state), random_state)
 
     def scores(
         self, genes: NDArray[np.intp], labels: dict[str, NDArray[np.int64]]
@@ -78,16 +77,6 @@ class Structure:
                 }
             )
         return records
-
-
-def _normalised(expression: Expression, cells: NDArray[np.intp]) -> sp.csr_matrix:
-    """Return log-normalised rows, as scanpy's ``normalize_total`` and ``log1p`` make them."""
-    matrix = expression.take(cells, None, raw=True)
-    if not expression.is_counts:
-        return matrix
-    totals = np.asarray(matrix.sum(axis=1)).ravel()
-    matrix = normalize(matrix, norm="l1") * np.median(totals[totals > 0])
-    return sp.csr_matrix(matrix.log1p())
 
 
 def _coordinates(x: sp.csr_matrix, random_state: int) -> NDArray[np.float32]:

@@ -45,7 +45,8 @@ def substitutes(
     (logistic regression, ridge regression) are refitted every time and judged by five-fold
     cross-validation, on at most 5,000 cells that are drawn at random from those with a label. The
     genes to try are those with the largest score statistic (Rao 1948) on the errors that the
-    heads make without the gene.
+    heads make without the gene. Vectors and the transcriptome have one ridge regression for all
+    columns.
 
     Substitutes are found and ranked on two of the five folds, and all scores are stated on the
     other three: cells that neither the heads nor the choice of the substitute have seen, though
@@ -74,9 +75,9 @@ def substitutes(
 
     ``gene``, ``rank``, ``substitute``
         The panel gene, and its substitute, of which rank 1 is the best: the one whose heads have
-        the smallest held-out loss, as means over tasks. With each of them, the panel still meets
-        the rules of the selection (`exclude`, `candidates`, `budget`, …). A gene without any has
-        one row for each task, where ``rank`` and ``substitute`` are missing.
+        the smallest held-out loss, as means over tasks by their weights. With each of them, the
+        panel still meets the rules of the selection (`exclude`, `candidates`, `budget`, …). A gene
+        without any has one row for each task, where ``rank`` and ``substitute`` are missing.
     ``correlation``
         Pearson correlation of the two genes.
     ``task``, ``metric``
@@ -89,8 +90,8 @@ def substitutes(
     ``dropped_loss``, ``dropped_loss_se``
         By how much the score falls without the gene, and the standard error of that.
     ``dropped_category``, ``dropped_category_loss``
-        The class whose F1 falls most without the gene, and by how much; missing for continuous
-        tasks.
+        The class whose F1 falls most without the gene, and by how much; missing for tasks
+        without classes.
 
     Raises
     ------
@@ -128,8 +129,8 @@ def substitutes(
         labelled |= task.observed(labels)
         if not task.is_learnable(labels):
             raise ValueError(
-                f"adata.obs[{task.name!r}] shows fewer than two of the values that the panel was "
-                "selected for. Pass labelled data, such as those it was selected on."
+                f"adata.{task.place}[{task.name!r}] shows fewer than two of the values that the "
+                "panel was selected for. Pass labelled data, such as those it was selected on."
             )
     if problem.groups is not None and problem.groups[labelled].nunique() < 2:
         raise ValueError(
@@ -182,7 +183,7 @@ def _from_key(adata: AnnData, key: str, layer: str | None) -> tuple[list[str], P
         for name, kind in KINDS.items()
         if not kind.is_derived
     }
-    transcriptome = int(params.get("transcriptome", 0))
+    transcriptome = int(params["transcriptome"]) if "transcriptome" in params else False
     if not any(keys.values()) and not transcriptome:
         raise KeyError(
             f"adata.uns[{key!r}]['params'] does not name the tasks of the selection. Run "
@@ -200,12 +201,25 @@ def _from_key(adata: AnnData, key: str, layer: str | None) -> tuple[list[str], P
         adata,
         keys,
         transcriptome=transcriptome,
+        task_weights=params.get("task_weights"),
+        class_weights=_class_weights(adata, params.get("class_weights")),
         layer=layer_of(str(params.get("expression", "X"))) if layer is None else layer,
         split_key=params.get("split_key"),
         unlabeled=unlabeled,
         requirements=Requirements.from_params(params),
     )
     return Panel.from_adata(adata, key).genes, problem
+
+
+def _class_weights(adata: AnnData, table: pd.DataFrame | None) -> dict[str, dict[Any, float]]:
+    """Return the weights of classes that are found; stored as text, whatever they are."""
+    weights: dict[str, dict[Any, float]] = {}
+    if table is not None:
+        for task, of_task in table.groupby("task", sort=False):
+            by_text = dict(zip(of_task["category"].astype(str), of_task["weight"], strict=True))
+            found = adata.obs[task].dropna().unique()
+            weights[str(task)] = {c: by_text[str(c)] for c in found if str(c) in by_text}
+    return weights
 
 
 def _from_model(adata: AnnData, model: YOTO, layer: str | None) -> tuple[list[str], Problem]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yoto_sc._keys import Keys
-    from yoto_sc.data import Task
+    from yoto_sc.data import Levels, Task
 
 
 def result_places(names: Keys, tasks: Iterable[Task]) -> dict[str, list[str]]:
@@ -27,7 +29,25 @@ def given_only(params: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in params.items()
-        if value is not None and not (isinstance(value, list) and not value)
+        if value is not None and not (isinstance(value, list | dict) and not value)
+    }
+
+
+def weights_as_params(
+    task_weights: Mapping[str, float] | None,
+    class_weights: Mapping[str, Mapping[Any, float]] | None,
+) -> dict[str, Any]:
+    """Return weights as files can hold them: no class is a key, for its name may hold a slash."""
+    rows = [
+        (name, str(category), float(weight))
+        for name, by_class in (class_weights or {}).items()
+        for category, weight in by_class.items()
+    ]
+    return {
+        "task_weights": {name: float(weight) for name, weight in (task_weights or {}).items()},
+        "class_weights": pd.DataFrame(rows, columns=["task", "category", "weight"])
+        if rows
+        else None,
     }
 
 
@@ -37,11 +57,16 @@ def write_predictions(
     tasks: Sequence[Task],
     predictions: Sequence[NDArray[Any]],
     latent: NDArray[Any],
+    *,
+    levels: Levels,
     min_confidence: float | None = None,
 ) -> None:
     """Write predictions, confidences and the representation of all cells."""
-    for task, prediction in zip(tasks, predictions, strict=True):
+    without = levels.without_label(predictions, min_confidence)
+    for position, (task, prediction) in enumerate(zip(tasks, predictions, strict=True)):
         written = task.written(names, prediction, adata.obs_names, min_confidence)
         for column, values in written.items():
             getattr(adata, task.place)[column] = values
+        if position in without and without[position].any():
+            adata.obs.loc[without[position], names.prediction(task.name)] = None
     adata.obsm[names.latent] = latent

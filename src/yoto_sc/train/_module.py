@@ -8,6 +8,7 @@ import torch
 from scvi.module.base import BaseModuleClass, LossOutput
 from torch import nn
 
+from yoto_sc.data import Levels
 from yoto_sc.nn import HEADS, Encoder, Head, Selector, narrow
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class YOTOModule(BaseModuleClass):
     ) -> None:
         super().__init__()
         self.tasks = tuple(tasks)
+        self.levels = Levels()
         self.n_members = n_members
         self.class_weight_power = class_weight_power
         self.selector = Selector(n_genes, relaxation)
@@ -97,6 +99,7 @@ class YOTOModule(BaseModuleClass):
         """Narrow to the genes of the saved :class:`~yoto_sc.model.YOTO`, so that weights fit."""
         if model.selection_ is not None:
             narrow(self, torch.arange(model.selection_.n_trained))
+            self.levels = model.selection_.levels
 
     @torch.no_grad()
     def begin(
@@ -120,8 +123,8 @@ class YOTOModule(BaseModuleClass):
         self.selector.required.copy_(torch.from_numpy(start.required))
         self.encoder.mean.copy_(torch.from_numpy(moments[0]))
         self.encoder.scale.copy_(torch.from_numpy(moments[1]))
-        for head, task_labels in zip(self.heads, labels, strict=True):
-            head.calibrate(torch.from_numpy(task_labels))
+        for task, head, task_labels in zip(self.tasks, self.heads, labels, strict=True):
+            head.calibrate(torch.from_numpy(task_labels), task.class_weights)
 
     def reset_weights(self, generator: torch.Generator | None = None) -> None:
         """Forget what the network has learned, but not the genes; new weights are drawn."""
@@ -180,7 +183,7 @@ class YOTOModule(BaseModuleClass):
         inference_outputs: dict[str, Any],
         generative_outputs: dict[str, torch.Tensor],
     ) -> LossOutput:
-        """Sum the tasks' losses, each relative to a constant guess, averaged over the members."""
+        """Sum the tasks' losses by their weights, each averaged over the members."""
         losses = self.losses(tensors, generative_outputs)
         total = torch.stack(list(losses.values())).sum()
         n_obs = inference_outputs["inputs"].shape[1]
@@ -189,13 +192,13 @@ class YOTOModule(BaseModuleClass):
     def losses(
         self, tensors: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """Return the tasks' losses by task key, each relative to a constant guess."""
+        """Return the tasks' losses by task key, relative to a constant guess, times the weight."""
         losses = {}
-        for key, head in zip(outputs, self.heads, strict=True):
+        for task, key, head in zip(self.tasks, outputs, self.heads, strict=True):
             labels = tensors[key]
             if tensors[X_KEY].dim() == 2:  # all members see the same cells
                 labels = labels.expand(self.n_members, *labels.shape)
-            losses[key] = head.loss(outputs[key], labels).mean()
+            losses[key] = task.weight * head.loss(outputs[key], labels).mean()
         return losses
 
     @torch.inference_mode()
@@ -220,7 +223,8 @@ class YOTOModule(BaseModuleClass):
             Which of these were measured, bool of shape ``(n_genes,)``; `None`: all of them.
             Values of the others do not matter.
         calibrated
-            Whether to calibrate the predictions for the number of genes.
+            Whether to calibrate the predictions for the number of genes, and to make those of
+            levels of one tree agree.
 
         Returns
         -------
@@ -244,6 +248,9 @@ class YOTOModule(BaseModuleClass):
                 head.calibrated(prediction, n_read)
                 for head, prediction in zip(self.heads, predictions, strict=True)
             ]
+            if self.levels:
+                agreed = self.levels.reconcile([p.cpu().numpy() for p in predictions])
+                predictions = [torch.from_numpy(p).to(self.device) for p in agreed]
         return predictions, encoded["hidden"].transpose(0, 1).flatten(1)
 
     def predict_all(

@@ -74,11 +74,13 @@ def find_start(
     n_genes: int,
     class_weight_power: float,
     rng: np.random.Generator,
+    among: NDArray[np.bool_] | None = None,
 ) -> Start:
     """Take the best genes of a screening, put them in stepwise order, and take the first of these.
 
     Only training cells are looked at. Tasks that expression tells no more about than chance are
-    passed over, if there are others: by chance too, some genes tell them best. A preference
+    passed over, if there are others: by chance too, some genes tell them best. So are those that
+    are not `among` the tasks that an earlier training could predict. A preference
     multiplies the gains of its gene and adds its logarithm to the score; what the caps make a gene
     cost counts against it in the same way.
     """
@@ -86,6 +88,8 @@ def find_start(
     told = np.ones(len(problem.tasks), dtype=bool)
     if len(told) > 1:
         told = screening.told()
+        if among is not None:
+            told &= among
         told |= not told.any()
     rank = screening.ranks(told)
     with np.errstate(divide="ignore"):

@@ -30,7 +30,7 @@ def calibrate(
 
     Returns
     -------
-    By size, for each task the calibrated prediction of these cells.
+    By size, for each task the calibrated prediction of these cells; those of levels agree.
     """
     raw = {size: module.predict(values, size, calibrated=False)[0] for size in sizes}
     every_size = np.log(np.arange(1, module.n_genes + 1))
@@ -48,10 +48,12 @@ def calibrate(
         curve = np.exp(np.interp(every_size, np.log(sizes), np.log(fitted)))
         head.temperature.copy_(torch.from_numpy(curve))
     return {
-        size: [
-            head.calibrated(prediction, size).cpu().numpy()
-            for head, prediction in zip(module.heads, predictions, strict=True)
-        ]
+        size: module.levels.reconcile(
+            [
+                head.calibrated(prediction, size).cpu().numpy()
+                for head, prediction in zip(module.heads, predictions, strict=True)
+            ]
+        )
         for size, predictions in raw.items()
     }
 

@@ -17,12 +17,13 @@ from yoto_sc.judge import (
     all_cells,
     at_most,
     attribute,
+    beyond_chance,
     judge,
     panel_table,
     path_sizes,
     without_table,
 )
-from yoto_sc.teach import prepare
+from yoto_sc.teach import Joint, fit_decoder, prepare
 from yoto_sc.train._batches import SelectionData
 from yoto_sc.train._module import X_KEY
 from yoto_sc.train._plan import SelectionTrainingPlan
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from yoto_sc._problem import Problem
     from yoto_sc.judge import Judgement, Split
     from yoto_sc.select import Screening
-    from yoto_sc.teach import Lesson
+    from yoto_sc.teach import Decoder, Lesson
     from yoto_sc.train._module import YOTOModule
     from yoto_sc.train._recipe import Recipe
 
@@ -46,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 _JUDGED_CELLS = 2000
 """Where no cell is held out, losses are taken on at most this many training cells."""
+_DECODED_CELLS = 20_000
+"""All genes are decoded by what at most so many cells tell."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,25 @@ class Trained:
             history=self.plan.history,
         )
 
+    def joint(self, cells: NDArray[np.intp], total: float) -> Joint:
+        """Put what the network predicts of the transcriptome beside the expression of all genes.
+
+        Parameters
+        ----------
+        cells
+            Indices of shape ``(n_cells,)``.
+        total
+            See :class:`~yoto_sc.teach.Decoder`.
+        """
+        problem, genes = self.lesson.problem, self.ranking[: self.module.n_genes]
+
+        def values(rows: slice) -> NDArray[np.float32]:
+            return problem.expression.take(cells[rows], genes).toarray()
+
+        predictions, _ = self.module.predict_all(len(cells), values, len(genes))
+        found = next(p for p, t in zip(predictions, problem.tasks, strict=True) if t.is_derived)
+        return Joint.of(found, problem.expression, cells, total)
+
 
 @dataclass(frozen=True)
 class Training:
@@ -107,9 +129,17 @@ class Training:
         rng: np.random.Generator,
         *,
         screening: Screening | None = None,
+        among: NDArray[np.bool_] | None = None,
         description: str = "Selecting genes",
     ) -> Trained:
         """Train on the training cells of a lesson.
+
+        Parameters
+        ----------
+        screening
+            Of its genes, if that was done before.
+        among
+            Tasks that genes may be selected for, ``(n_tasks,)``; `None`: all.
 
         Raises
         ------
@@ -123,9 +153,11 @@ class Training:
             recipe.annealing.n_genes,
             self.module.class_weight_power,
             rng.spawn(1)[0],
+            among,
         )
         data = SelectionData(lesson, start.genes, recipe, self.module.n_members, rng)
         module = deepcopy(self.module)
+        module.levels = lesson.problem.levels
         module.begin(start, data.train.moments(), data.train.labels)
         plan = SelectionTrainingPlan(module, data, start, recipe)
         kwargs = dict(recipe.trainer_kwargs)
@@ -151,7 +183,7 @@ class Training:
         n_genes: int | Literal["auto"],
         *,
         refit: bool,
-    ) -> tuple[Trained, Selection]:
+    ) -> Outcome:
         """Train and judge on `split`; then, if asked, train once more, on all cells."""
         problem, recipe = self.problem, self.recipe
         judge_rng, describe_rng = rng.spawn(2)
@@ -163,29 +195,97 @@ class Training:
         with one_more_training():
             lessons = [prepare(problem, split, teach_rng, **how)]
             if refit and len(split.validation) > 0:
-                whole, verdicts = all_cells(problem.expression.n_obs), lessons[0].verdicts
-                lessons.append(prepare(problem, whole, teach_rng, verdicts=verdicts, **how))
+                whole = all_cells(problem.expression.n_obs)
+                lessons.append(prepare(problem, whole, teach_rng, before=lessons[0], **how))
         screenings = screen(lessons)
         judged = trained = self.run(lessons[0], rng, screening=screenings[0])
         answers = judged.answers(problem.rules.smallest_size)
         judgement = judge(
             lessons[0].problem, answers, n_genes, self.module.class_weight_power, judge_rng
         )
+        among = np.ones(len(problem.tasks), dtype=bool)
         if len(lessons) > 1:
+            among = _predicted(lessons[0], answers, judgement, teach_rng)
             trained = self.run(
                 lessons[1],
                 np.random.default_rng(recipe.seed),
                 screening=screenings[1],
+                among=among,
                 description="Selecting on all cells",
             )
             copy_temperatures(judged.module, trained.module)
-        for task in compress(problem.tasks, ~trained.plan.told):
+        _report_teachers(lessons[0])
+        passed_over = ~trained.plan.told
+        for task in compress(problem.tasks, passed_over & among):
             logger.warning(
                 "No gene tells more about %r than chance would: genes are selected for the other "
                 "tasks.",
                 task.name,
             )
-        return trained, describe(trained, answers, judgement, describe_rng)
+        for task in compress(problem.tasks, passed_over & ~among):
+            logger.warning(
+                "On held-out cells, the panel tells no more about %r than chance would (%s %.2f): "
+                "on all cells, genes are selected for the other tasks.",
+                task.name,
+                task.metric,
+                judgement.metrics.loc[task.name, task.metric],
+            )
+        selection = describe(trained, answers, judgement, describe_rng)
+        return Outcome(trained, selection, _decoder(judged, trained, teach_rng))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What comes of a whole selection."""
+
+    trained: Trained
+    selection: Selection
+    decoder: Decoder | None  # where the transcriptome was learned
+
+
+def _decoder(judged: Trained, trained: Trained, rng: np.random.Generator) -> Decoder | None:
+    """Learn to tell all genes from the transcriptome that the final network predicts.
+
+    How well that works is told by the first network, its training cells and the held-out ones.
+    """
+    components = trained.lesson.components
+    if components is None or not any(task.is_derived for task in trained.lesson.problem.tasks):
+        return None
+    total, split = components.total, judged.lesson.split
+    seen, unseen = (
+        judged.joint(at_most(_DECODED_CELLS, cells, rng), total)
+        for cells in (split.train, split.validation)
+    )
+    whole = seen
+    if trained is not judged:
+        whole = trained.joint(at_most(_DECODED_CELLS, trained.lesson.split.train, rng), total)
+    return fit_decoder(total, whole, (seen, unseen))
+
+
+def _report_teachers(lesson: Lesson) -> None:
+    """Say what became of cells without a label."""
+    table = lesson.table()
+    for task, verdict in zip(table.index, lesson.verdicts.values(), strict=True):
+        logger.warning(
+            "%s: %d training cells without a label %s a teacher that reads all genes (out-of-fold "
+            "%s %.3f%s).",
+            task,
+            table.loc[task, "n_unlabeled"],
+            "learn from" if verdict.is_used else "stay without",
+            table.loc[task, "metric"],
+            verdict.teacher,
+            "" if np.isnan(verdict.panel) else f"; a panel alone {verdict.panel:.3f}",
+        )
+
+
+def _predicted(
+    lesson: Lesson, answers: Answers, judgement: Judgement, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Tell which tasks the first training could predict better than chance, ``(n_tasks,)``."""
+    cells = lesson.split.validation[answers.on_path]
+    labels = [array[cells] for array in lesson.problem.labels]
+    predictions = answers.by_size[judgement.n_genes]
+    return beyond_chance(lesson.problem.tasks, labels, predictions, rng)
 
 
 def describe(
@@ -234,5 +334,6 @@ def describe(
             predict,
         ),
         teacher=trained.lesson.table(),
+        levels=problem.levels,
         **tables,
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 from scipy import linalg, special
 
+from yoto_sc.data._kinds._no_label import looks_like_no_label
 from yoto_sc.data._kinds._task import Category, Task
 from yoto_sc.metrics import (
     CLASSIFICATION_SCORES,
@@ -20,7 +23,7 @@ from yoto_sc.metrics import (
 from yoto_sc.select import Classes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from anndata import AnnData
     from numpy.typing import NDArray
@@ -31,6 +34,10 @@ MISSING_CODE = -1
 """Code of a label that is missing, unlabeled or unknown to the task."""
 _SHRINKAGE = 1e-3
 """Added to the variances of fitted values, in units of their mean."""
+_MAX_NUMBERS = 100
+"""So many numbers may be classes: of any column without fractions, or categories with them."""
+_MAX_FRACTIONS = 20
+"""So many may be classes if they have fractions, and nobody said that they are categories."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +54,15 @@ class Categorical(Task):
         The classes that were observed, in the column's own order.
     ordered
         Whether the column says that this order means something.
+    weight
+        See :class:`Task`.
+    class_weights
+        What each class counts for beside others, of mean 1; empty: all alike.
     """
 
     categories: tuple[Category, ...] = ()
     ordered: bool = False
+    class_weights: tuple[float, ...] = field(default=(), kw_only=True)
 
     kind: ClassVar = "categorical"
     argument: ClassVar = "categorical_keys"
@@ -62,8 +74,10 @@ class Categorical(Task):
     @classmethod
     def from_adata(cls, adata: AnnData, name: str, unlabeled: Collection[object] = ()) -> Self:
         """Read the task off a column of labels; see :meth:`Task.from_adata`."""
-        labels = _as_categorical(cls.column(adata, name), unlabeled)
+        column = cls.column(adata, name)
+        labels = _as_categorical(column, unlabeled)
         _check(labels, name)
+        _check_numbers(labels, name, isinstance(column.dtype, pd.CategoricalDtype))
         categories = labels.remove_unused_categories().categories
         return cls(name, tuple(_plain(c) for c in categories), bool(labels.ordered))
 
@@ -77,14 +91,33 @@ class Categorical(Task):
         codes, recoded = np.unique(encoded[seen], return_inverse=True)
         labels = np.full_like(encoded, MISSING_CODE)
         labels[seen] = recoded
-        return replace(self, categories=tuple(self.categories[code] for code in codes)), labels
+        return self._of_classes(codes), labels
 
     def in_sorted_order(self) -> Self:
         """Sort the classes; where two are as probable, their order decides."""
         try:
-            return replace(self, categories=tuple(sorted(self.categories)))
+            return self._of_classes(sorted(range(self.n_outputs), key=self.categories.__getitem__))
         except TypeError:  # of several types
             return self
+
+    def weighted(self, weight: float, class_weights: Mapping[Any, float] | None = None) -> Self:
+        """Return the task with what it, and each class, counts for; see :meth:`Task.weighted`."""
+        given = class_weights or {}
+        unknown = [name for name in given if name not in self.categories]
+        if unknown:
+            raise KeyError(
+                f"`class_weights` names classes {unknown} that task {self.name!r} does not show. "
+                f"Its classes are {list(self.categories)}."
+            )
+        factors = np.array([given.get(category, 1.0) for category in self.categories])
+        factors /= factors.mean()
+        return replace(self, weight=weight, class_weights=tuple(factors.tolist()) if given else ())
+
+    def _of_classes(self, codes: Iterable[int]) -> Self:
+        """Return the task with some of its classes, in this order."""
+        categories = tuple(self.categories[code] for code in codes)
+        weights = tuple(self.class_weights[code] for code in codes) if self.class_weights else ()
+        return replace(self, categories=categories, class_weights=weights)
 
     def encode(self, column: pd.Series) -> NDArray[Any]:
         code_of: dict[object, int] = {c: code for code, c in enumerate(self.categories)}
@@ -131,8 +164,17 @@ class Categorical(Task):
     def strata(self, encoded: NDArray[Any]) -> NDArray[Any]:
         return encoded
 
+    def like_no_label(self, encoded: NDArray[Any]) -> Mapping[Category, int]:
+        """Go by the names alone; see :func:`looks_like_no_label`."""
+        counts = np.bincount(encoded[self.observed(encoded)], minlength=self.n_outputs)
+        return {
+            category: int(count)
+            for category, count in zip(self.categories, counts, strict=True)
+            if looks_like_no_label(category)
+        }
+
     def target(self, encoded: NDArray[Any]) -> Classes:
-        return Classes(encoded)
+        return Classes(encoded, self.weight, self.class_weights)
 
     def points_told(self, encoded: NDArray[Any]) -> Sequence[str]:
         if encoded.ndim == 2:  # probabilities, as a teacher gives them
@@ -216,11 +258,18 @@ class Categorical(Task):
             **super().to_dict(),
             "categories": list(self.categories),
             "ordered": self.ordered,
+            **({"class_weights": list(self.class_weights)} if self.class_weights else {}),
         }
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        return cls(record["name"], tuple(record["categories"]), record["ordered"])
+        return cls(
+            record["name"],
+            tuple(record["categories"]),
+            record["ordered"],
+            weight=record.get("weight", 1.0),
+            class_weights=tuple(record.get("class_weights", ())),
+        )
 
 
 def _plain(category: Any) -> Category:
@@ -269,3 +318,28 @@ def _check(labels: pd.Categorical, name: str) -> None:
             "be more cells than classes. Is it a column of identifiers or numbers? Numbers belong "
             "in `continuous_keys`."
         )
+
+
+def _check_numbers(labels: pd.Categorical, name: str, are_categories: bool) -> None:
+    """Refuse numbers that are more than classes would be, unless they are said to be classes."""
+    seen = labels.codes[labels.codes != MISSING_CODE]
+    classes = labels.categories[np.unique(seen)]
+    numbers = [c for c in classes if _is_number(c)]
+    have_fractions = any(not isinstance(c, Integral) and float(c) % 1 for c in numbers)
+    if are_categories and not have_fractions:
+        return
+    if len(numbers) <= (_MAX_FRACTIONS if have_fractions and not are_categories else _MAX_NUMBERS):
+        return
+    others = ", ".join([repr(c) for c in classes if not _is_number(c)][:3])
+    as_missing = f", with NaN in place of {others}" if others else ""
+    as_text = '.astype("string")' if have_fractions and len(numbers) > _MAX_NUMBERS else ""
+    raise ValueError(
+        f"Task {name!r} would have {len(classes)} classes for {len(seen)} labelled cells, and "
+        f"they are numbers: numbers belong in `continuous_keys`{as_missing}. If these are labels "
+        f"that happen to be numbers, make them categories: adata.obs[{name!r}] = "
+        f'adata.obs[{name!r}]{as_text}.astype("category").'
+    )
+
+
+def _is_number(category: object) -> bool:
+    return isinstance(category, Real | Decimal) and not isinstance(category, bool)

@@ -73,7 +73,7 @@ class Continuous(Task):
         return np.zeros(len(encoded), dtype=bool) if rest_varies else chosen & observed
 
     def target(self, encoded: NDArray[Any]) -> Numbers:
-        return Numbers(encoded)
+        return Numbers(encoded, self.weight)
 
     def regressands(
         self, seen: NDArray[Any], class_weight_power: float

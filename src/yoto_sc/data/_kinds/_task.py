@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from yoto_sc._checks import check_column
@@ -35,9 +35,12 @@ class Task(ABC):
     ----------
     name
         The key that holds the labels.
+    weight
+        What the task counts for beside others, in the search and in the loss.
     """
 
     name: str
+    weight: float = field(default=1.0, kw_only=True)
 
     kind: ClassVar[str]
     """What the kind is called in tables and files."""
@@ -89,9 +92,34 @@ class Task(ABC):
         return ()
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the classes, or of the columns of vectors, that have scores of their own."""
+        return tuple(str(category) for category in self.categories)
+
+    @property
+    def class_weights(self) -> tuple[float, ...]:
+        """What each class counts for beside others, of mean 1; empty: all alike."""
+        return ()
+
+    @property
     @abstractmethod
     def n_outputs(self) -> int:
         """Number of outputs of the task's head."""
+
+    def weighted(self, weight: float, class_weights: Mapping[Any, float] | None = None) -> Self:
+        """Return the task with what it counts for.
+
+        Raises
+        ------
+        KeyError, ValueError
+            `class_weights` names a class that there is not.
+        """
+        if class_weights:
+            raise ValueError(
+                f"`class_weights` names {self.name!r}, whose labels are no classes. Name tasks of "
+                "`categorical_keys`."
+            )
+        return replace(self, weight=weight)
 
     def on_these(self, encoded: NDArray[Any]) -> tuple[Self, NDArray[Any]]:
         """Return the task as these labels alone would show it, and the labels encoded for it."""
@@ -154,6 +182,11 @@ class Task(ABC):
         """Whether at least two different labels are observed."""
         seen = encoded[self.observed(encoded)]
         return len(seen) > 0 and bool((seen != seen[0]).any())
+
+    def like_no_label(self, encoded: NDArray[Any]) -> Mapping[Category, int]:
+        """Count the cells of classes whose names look as if they meant "no label"."""
+        del encoded
+        return {}
 
     @abstractmethod
     def target(self, encoded: NDArray[Any]) -> Target:
@@ -248,9 +281,16 @@ class Task(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types for JSON; :func:`yoto_sc.data.task_from_dict` is its inverse."""
-        return {"name": self.name, "kind": self.kind, "categories": [], "ordered": False}
+        weight = {} if self.weight == 1 else {"weight": self.weight}
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "categories": [],
+            "ordered": False,
+            **weight,
+        }
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """Rebuild a task of this kind from `to_dict`."""
-        return cls(record["name"])
+        return cls(record["name"], weight=record.get("weight", 1.0))

@@ -80,6 +80,10 @@ class Vector(Task):
     def n_outputs(self) -> int:
         return len(self.names)
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return self.names
+
     def encode(self, column: Any) -> NDArray[Any]:
         return self.encode_exactly(column).astype(np.float32)
 
@@ -115,7 +119,7 @@ class Vector(Task):
         return chosen & self.observed(encoded)
 
     def target(self, encoded: NDArray[Any]) -> Vectors:
-        return Vectors(encoded)
+        return Vectors(encoded, self.weight)
 
     def points_told(self, encoded: NDArray[Any]) -> Sequence[str]:
         """Name the columns, where they have names."""
@@ -178,7 +182,12 @@ class Vector(Task):
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        return cls(record["name"], tuple(record["names"]), bool(record["is_table"]))
+        return cls(
+            record["name"],
+            tuple(record["names"]),
+            bool(record["is_table"]),
+            weight=record.get("weight", 1.0),
+        )
 
 
 def _as_float(entry: Any, name: str) -> NDArray[np.float64]:
