@@ -205,7 +205,7 @@ class PredictionMixin(BaseModelClass):
         return pd.DataFrame(values, index=self._cell_names(adata), columns=list(genes))
 
     def decoder(self) -> Decoder:
-        """What tells all genes from the transcriptome that the panel predicts."""
+        """Return what tells all genes from the transcriptome that the panel predicts."""
         if self.decoder_ is None:
             raise ValueError(
                 "The model has not learned the transcriptome. Select with transcriptome=True, "
