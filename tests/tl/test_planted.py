@@ -101,4 +101,14 @@ def test_a_task_of_noise_takes_no_place(
     assert "'noise'" in messages[0]
 
     monkeypatch.setattr(Screening, "told", lambda self: np.ones(2, dtype=bool))
+    caplog.clear()
+    assert recovered() == 12  # what the first training predicts tells it, too
+    messages = [record.message for record in caplog.records if "chance" in record.message]
+    assert len(messages) == 1
+    assert "On held-out cells, the panel tells no more about 'noise'" in messages[0]
+
+    monkeypatch.setattr(
+        "yoto_sc.train._training.beyond_chance",
+        lambda tasks, *_: np.ones(len(tasks), dtype=bool),
+    )
     assert recovered() < 12
