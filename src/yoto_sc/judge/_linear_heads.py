@@ -133,7 +133,8 @@ class RidgeHead:
         for train, test in self._folds:
             if train.any() and test.any():
                 head = Ridge().fit(values[train], self._labels[train])
-                predicted[test] = head.predict(values[test])
+                answers = head.predict(values[test])  # of one column, without an axis of columns
+                predicted[test] = answers.reshape(predicted[test].shape)
         columns = (len(values), self._n_outputs)
         labels, predicted = self._labels.reshape(columns), predicted.reshape(columns)
         judged = ~np.isnan(predicted).any(axis=1)

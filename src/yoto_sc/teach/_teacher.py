@@ -226,6 +226,7 @@ class RidgeTeacher:
     ) -> None:
         del task
         components, genes = views
+        self._shape = labels.shape[1:]
         self._scaling = _scaling(genes)
         self._models = [
             RidgeCV(_ALPHAS).fit(view, labels)
@@ -236,10 +237,11 @@ class RidgeTeacher:
         """Return values, ``(n_obs,)`` or ``(n_obs, n_columns)``."""
         components, genes = views
         if not len(components):
-            return np.empty((0, *np.shape(self._models[0].intercept_)))
+            return np.empty((0, *self._shape))
         seen = components, _scaled(genes, self._scaling)
         answers = [model.predict(view) for model, view in zip(self._models, seen, strict=True)]
-        return np.asarray(np.mean(answers, axis=0))
+        # Of one column, they come without an axis of columns.
+        return np.asarray(np.mean(answers, axis=0)).reshape(-1, *self._shape)
 
     def believed(self, prediction: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the values themselves."""
