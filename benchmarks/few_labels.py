@@ -341,7 +341,7 @@ def write_tables(results: Path, teachers: Path, to: Path) -> None:
             "builtin_unnamed_confidence": "Mean confidence for cells of the class without labels",
             "cpu_seconds": "CPU seconds of the selection",
         }
-        family = rows["setting"].str.rstrip("0123456789.")
+        family = rows["setting"].str.rstrip("0123456789.").str.removesuffix("_whole")
         for settings, own in rows.groupby(family, sort=False):
             parts.append(f"## {SETTING_NAMES[settings]}\n")
             for score, title in kinds.items():
