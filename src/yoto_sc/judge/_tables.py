@@ -59,6 +59,10 @@ def metrics_table(
         for task, observed, prediction in zip(tasks, labels, predictions, strict=True)
     ]
     names = dict.fromkeys(name for kind in KINDS.values() for name in kind.score_names)
+    for row, task, observed, prediction in zip(rows, tasks, labels, predictions, strict=True):
+        structure = task.structure_scores(observed, prediction)
+        row |= structure
+        names |= structure
     return pd.DataFrame(rows, index=_task_index(tasks), columns=["n_cells", *names])
 
 

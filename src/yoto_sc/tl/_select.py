@@ -239,8 +239,9 @@ def select(
         the score of each task falls with one gene unmeasured, on the cells that were learned from)
         and ``held_out`` (the predictions that were scored, by obs name); for vectors, ``columns``
         (held-out scores of each column); and ``teacher`` (what was decided on cells without a
-        label, and the scores behind it), if there are such cells. With `group_key`,
-        ``metrics`` has the scores on held-out groups in columns ``group_<score>``, and in
+        label, and the scores behind it), if there are such cells. For the transcriptome,
+        ``metrics`` has ``knn_overlap``, too, the share of 15 neighbours that predicted and true
+        components agree on. With `group_key`, ``metrics`` has the scores on held-out groups in columns ``group_<score>``, and in
         ``group_difference`` how far macro-F1 or R² is from that on cells; ``group_held_out`` holds
         the predictions behind them.
 

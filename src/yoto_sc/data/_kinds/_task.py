@@ -258,6 +258,13 @@ class Task(ABC):
         del encoded, prediction
         return []
 
+    def structure_scores(
+        self, encoded: NDArray[Any], prediction: NDArray[Any]
+    ) -> dict[str, float]:
+        """Score what a prediction keeps of the structure of all genes; labels have none."""
+        del encoded, prediction
+        return {}
+
     def column_scores(
         self, encoded: NDArray[Any], prediction: NDArray[Any]
     ) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from yoto_sc.data._kinds._vector import Vector
+from yoto_sc.metrics import nearest_neighbors, neighbor_overlap
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 TRANSCRIPTOME = "transcriptome"
 """Name of the task."""
+_COMPARED_CELLS, _N_NEIGHBORS = 3000, 15
+"""Neighbours are sought among at most so many cells, and so many of each."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,17 @@ class Transcriptome(Vector):
     def encode(self, column: Any) -> NDArray[Any]:
         """Return zeros, in no memory."""
         return np.broadcast_to(np.float32(0), (len(column), self.n_outputs))
+
+    def structure_scores(
+        self, encoded: NDArray[Any], prediction: NDArray[Any]
+    ) -> dict[str, float]:
+        """Return the share of neighbours that predicted and true components agree on."""
+        cells = np.unique(np.linspace(0, len(encoded) - 1, _COMPARED_CELLS).astype(int))
+        n_neighbors = min(_N_NEIGHBORS, len(cells) - 1)
+        if n_neighbors < 1:
+            return {"knn_overlap": float("nan")}
+        found = (nearest_neighbors(array[cells], n_neighbors) for array in (encoded, prediction))
+        return {"knn_overlap": neighbor_overlap(*found)}
 
     def is_learnable(self, encoded: NDArray[Any]) -> bool:
         return True
