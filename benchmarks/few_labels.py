@@ -53,7 +53,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 """Arguments of `tl.select`. The first version, chosen by PYTHONPATH, has no such argument."""
 NAMES = {
-    "first_version": "yoto_sc 0.1.0",
+    "first_version": "first version",
     "ignore": 'unlabeled_cells="ignore"',
     "auto": 'unlabeled_cells="auto"',
     "use": 'unlabeled_cells="use"',
@@ -140,15 +140,17 @@ def unnamed_class(args: argparse.Namespace) -> Iterator[Case]:
 
 
 def halves(args: argparse.Namespace) -> Iterator[Case]:
-    """Give one label to half of the cells only, and another one to the others."""
+    """Give one label to half of the cells only, another one to the others, and both to all."""
     for name in args.data:
         keys = PAIRS[name]
         for seed, train, test in splits(name, keys, args.splits):
             first = np.random.default_rng([seed, 2]).permutation(train.n_obs) < train.n_obs // 2
             masks = (first, ~first)
             labels = {key: only(train.obs[key], m) for key, m in zip(keys, masks, strict=True)}
-            run = Run(name, "+".join(keys), "halves", seed, "", 0)
-            yield _case(run, train, labels, {"": test})
+            whole = {key: train.obs[key] for key in keys}
+            for setting, given in (("halves", labels), ("halves_whole", whole)):
+                run = Run(name, "+".join(keys), setting, seed, "", 0)
+                yield _case(run, train, given, {"": test})
 
 
 def other_set(args: argparse.Namespace) -> Iterator[Case]:
@@ -339,7 +341,7 @@ def write_tables(results: Path, teachers: Path, to: Path) -> None:
             "builtin_unnamed_confidence": "Mean confidence for cells of the class without labels",
             "cpu_seconds": "CPU seconds of the selection",
         }
-        family = rows["setting"].str.rstrip("0123456789.")
+        family = rows["setting"].str.rstrip("0123456789.").str.removesuffix("_whole")
         for settings, own in rows.groupby(family, sort=False):
             parts.append(f"## {SETTING_NAMES[settings]}\n")
             for score, title in kinds.items():

@@ -198,6 +198,7 @@ def test_the_command_line_goes_before_the_file(folder: Path) -> None:
         ([], "transcriptome = true", True),
         ([], "transcriptome = false", False),
         ([], "transcriptome = 12", 12),
+        (["--transcriptome", "0"], "transcriptome = 12", 0),
         (["--transcriptome", "7"], "transcriptome = true", 7),
         (["--transcriptome"], "transcriptome = 12", True),
     ],
@@ -247,7 +248,7 @@ def test_weights(
     ("content", "message"),
     [
         ("n_genes = 3.5", "'3.5' is neither"),
-        ("transcriptome = 3.5", "'3.5' is no whole number above 0"),
+        ("transcriptome = 3.5", "'3.5' is no number of components"),
         ("transcriptome = [3]", "must give one value for 'transcriptome'"),
         ("[task_weights]\na = 'x'", "'a=x' is not a name, '=' and a number"),
         ("[obsm_keys]\na = 3", "must give one value for 'obsm_keys'"),
@@ -280,7 +281,7 @@ WRONG = {
     "no gene": ([*SELECT, "--n-genes", "0"], "'0' is neither a whole number above 0 nor 'auto'"),
     "no number of components": (
         ["select", "--transcriptome", "data.h5ad", "--n-genes", "5", "-o", "new"],
-        "'data.h5ad' is no whole number above 0. Where the number is left out, another option",
+        "'data.h5ad' is no number of components. Where that is left out, another option must",
     ),
     "no weight": (
         [*SELECT, "--task-weight", "task_0"],
@@ -679,11 +680,11 @@ def test_zarr_in_and_an_earlier_result_replaced(
     for name in ("panel.csv", "confusion.png"):
         (folder / "full" / name).write_text("earlier")
     words = ["--continuous-key", "score_0", "--n-genes", "4", "--max-steps", "10"]
-    words += ["--group-key", "none"]
+    words += ["--group-key", "none", "--unlabeled-cells", "ignore"]
     out = ["-o", "full", "--overwrite", "--quiet", "--accelerator", "cpu"]
     assert cli.main(["select", "data.zarr", *words, *out]) == 0
     names = {path.name for path in (folder / "full").iterdir()}
-    assert names == {*cli.RESULTS, "mine.txt"} - OF_CLASSES - OF_VECTORS
+    assert names == {*cli.RESULTS, "mine.txt"} - OF_CLASSES - OF_VECTORS - {"teacher.csv"}
     assert yt.Panel.from_csv(folder / "full" / "panel.csv").n_genes == 4
     out, err = capsys.readouterr()
     assert err == ""

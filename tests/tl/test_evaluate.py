@@ -491,7 +491,8 @@ def test_classes_of_several_types(data, genes):
         ({"obsm_keys": "nope"}, KeyError, r"'nope', which is not an entry of adata\.obsm"),
         ({"obsm_keys": "X_nan"}, ValueError, "no observed vector"),
         ({"obsm_keys": "X_nearly"}, ValueError, "'X_nearly' cannot be .* exceeds the 3 cells"),
-        ({"transcriptome": 0}, ValueError, "transcriptome must be at least 1, not 0"),
+        ({"transcriptome": -1}, ValueError, "transcriptome must be at least 0, not -1"),
+        ({"categorical_keys": (), "transcriptome": 0}, ValueError, "No task given"),
         ({"transcriptome": 51}, ValueError, "transcriptome must be at most 50, not 51"),
         ({"transcriptome": "yes"}, TypeError, "transcriptome must be an integer, not 'yes'"),
         (

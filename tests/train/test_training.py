@@ -164,13 +164,15 @@ def test_answers_are_of_the_calibrated_network(problem: Problem, trained: Traine
 @pytest.fixture(scope="module")
 def fitted(training: Training, split: Split) -> tuple[Trained, Selection]:
     """Trained and judged on the split; not to be changed."""
-    return training.fit(split, np.random.default_rng(1), 6, refit=False)
+    outcome = training.fit(split, np.random.default_rng(1), 6, refit=False)
+    return outcome.trained, outcome.selection
 
 
 @pytest.fixture(scope="module")
 def refitted(training: Training, split: Split) -> tuple[Trained, Selection]:
     """The same, and trained on all cells in the end."""
-    return training.fit(split, np.random.default_rng(1), 6, refit=True)
+    outcome = training.fit(split, np.random.default_rng(1), 6, refit=True)
+    return outcome.trained, outcome.selection
 
 
 def test_the_selection_is_that_of_the_training(
@@ -273,7 +275,8 @@ def test_without_held_out_cells_there_is_nothing_to_refit(
     problem: Problem, make_training: Callable[..., Training]
 ) -> None:
     training = make_training(problem, max_steps=4)
-    found, selection = training.fit(all_cells(160), np.random.default_rng(1), 6, refit=True)
+    outcome = training.fit(all_cells(160), np.random.default_rng(1), 6, refit=True)
+    found, selection = outcome.trained, outcome.selection
     np.testing.assert_array_equal(found.lesson.split.train, np.arange(160))
     once = training.run(found.lesson, np.random.default_rng(1))
     np.testing.assert_array_equal(found.ranking, once.ranking)
@@ -285,9 +288,8 @@ def test_without_held_out_cells_there_is_nothing_to_refit(
 def test_the_size_may_be_chosen(
     problem: Problem, split: Split, make_training: Callable[..., Training]
 ) -> None:
-    found, selection = make_training(problem).fit(
-        split, np.random.default_rng(1), "auto", refit=False
-    )
+    outcome = make_training(problem).fit(split, np.random.default_rng(1), "auto", refit=False)
+    found, selection = outcome.trained, outcome.selection
     assert selection.n_trained == found.module.n_genes == 6
     n_genes = selection.panel.n_genes
     assert n_genes in path_sizes(6)
@@ -305,9 +307,8 @@ def test_tasks_that_nothing_tells_about_are_named(
 ) -> None:
     noise = np.random.default_rng(0).permutation(problem.labels[1])
     mixed = replace(problem, labels=(problem.labels[0], noise, problem.labels[2]))
-    _, selection = make_training(mixed, max_steps=4).fit(
-        split, np.random.default_rng(1), 6, refit=False
-    )
+    training = make_training(mixed, max_steps=4)
+    selection = training.fit(split, np.random.default_rng(1), 6, refit=False).selection
     assert "No gene tells more about 'task_1' than chance" in caplog.text
     assert "'task_0'" not in caplog.text
     assert "task_1" not in set(selection.attribution["task"])

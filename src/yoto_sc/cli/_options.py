@@ -78,10 +78,10 @@ class Components(click.ParamType):
             return value
         if value in ("True", "False"):
             return value == "True"
-        if not value.isdecimal() or int(value) < 1:
+        if not value.isdecimal():
             self.fail(
-                f"{value!r} is no whole number above 0. Where the number is left out, another "
-                "option must follow, or nothing.",
+                f"{value!r} is no number of components. Where that is left out, another option "
+                "must follow, or nothing.",
                 param,
                 ctx,
             )

@@ -195,7 +195,7 @@ class PredictionMixin(BaseModelClass):
         ValueError
             The model has not learned the transcriptome.
         """
-        decoder, names = self.decoder, self.selection.panel.table.index
+        decoder, names = self.decoder(), self.selection.panel.table.index
         if genes is None:
             genes = list(names[~self.selection.panel.table["selected"].to_numpy()])
         check_panel(names, list(genes), "genes")
@@ -204,9 +204,8 @@ class PredictionMixin(BaseModelClass):
         values = decoder.decode(found, names.get_indexer(pd.Index(genes)))
         return pd.DataFrame(values, index=self._cell_names(adata), columns=list(genes))
 
-    @property
     def decoder(self) -> Decoder:
-        """What tells all genes from the transcriptome that the panel predicts."""
+        """Return what tells all genes from the transcriptome that the panel predicts."""
         if self.decoder_ is None:
             raise ValueError(
                 "The model has not learned the transcriptome. Select with transcriptome=True, "

@@ -77,6 +77,8 @@ class Head(nn.Module, ABC):
 
         Parameters
         ----------
+        labels
+            Of the training cells; missing ones are allowed.
         importance
             What each class counts for; empty: all alike.
         """

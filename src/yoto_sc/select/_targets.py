@@ -207,6 +207,8 @@ class Numbers(Target):
     ----------
     labels
         Floats of shape ``(n_obs,)``, NaN for missing.
+    weight
+        See :class:`Target`.
     """
 
     @property
@@ -259,6 +261,8 @@ class Vectors(Target):
     ----------
     labels
         Floats of shape ``(n_obs, n_columns)``, NaN for missing in the whole row.
+    weight
+        See :class:`Target`.
     """
 
     @property

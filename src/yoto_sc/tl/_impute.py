@@ -107,7 +107,7 @@ def impute(
             asked = list(adata.var_names[adata.var_names.isin(known)])
         check_panel(adata.var_names, asked, "genes")
     values = model.impute(adata, asked, layer=layer, missing=missing)
-    correlation = pd.Series(model.decoder.correlation, index=known)[values.columns]
+    correlation = pd.Series(model.decoder().correlation, index=known)[values.columns]
     if layer_added is None:
         var = pd.DataFrame({column: correlation})
         return AnnData(values.to_numpy(), obs=adata.obs.copy(), var=var)

@@ -183,7 +183,7 @@ def _from_key(adata: AnnData, key: str, layer: str | None) -> tuple[list[str], P
         for name, kind in KINDS.items()
         if not kind.is_derived
     }
-    transcriptome = int(params["transcriptome"]) if "transcriptome" in params else False
+    transcriptome = int(params.get("transcriptome", 0))
     if not any(keys.values()) and not transcriptome:
         raise KeyError(
             f"adata.uns[{key!r}]['params'] does not name the tasks of the selection. Run "

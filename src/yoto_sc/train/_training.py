@@ -266,7 +266,7 @@ def _report_teachers(lesson: Lesson) -> None:
     """Say what became of cells without a label."""
     table = lesson.table()
     for task, verdict in zip(table.index, lesson.verdicts.values(), strict=True):
-        logger.warning(
+        logger.info(
             "%s: %d training cells without a label %s a teacher that reads all genes (out-of-fold "
             "%s %.3f%s).",
             task,
