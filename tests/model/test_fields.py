@@ -13,7 +13,7 @@ import torch
 from scvi.data import AnnDataManager
 from scvi.data.fields import LayerField
 
-from yoto_sc.data import Categorical, Continuous, task_from_dict
+from yoto_sc.data import Categorical, Continuous, Transcriptome, Vector, task_from_dict
 from yoto_sc.model._fields import TaskField, registered_tasks, task_key
 
 LABELS = ["b", None, "a", "Unknown", "b", "a"]
@@ -170,3 +170,60 @@ def test_codes_can_be_given_to_torch():
     adata = make_adata(type=LABELS)
     make_field().register_field(adata)
     assert torch.from_numpy(adata.obs["_scvi_task_0"].to_numpy()).dtype == torch.int64
+
+
+# --- vectors, and the transcriptome ---
+
+TABLE = pd.DataFrame({"x": [1.0, np.nan, 3.0], "y": [0.0, 1.0, 2.0]}, index=["c0", "c1", "c2"])
+
+
+def with_vectors(entry, n_obs=3):
+    adata = make_adata(n_obs)
+    adata.obsm["v"] = entry
+    return adata
+
+
+def test_vectors_are_registered_in_obsm():
+    field = make_field("vector", "v")
+    assert (field.attr_name, field.attr_key) == ("obsm", "_scvi_task_0")
+    adata = with_vectors(TABLE)
+    state = registered(field, adata)
+    assert task_from_dict(state["task"]) == Vector("v", ("x", "y"), is_table=True)
+    expected = np.float32([[1, 0], [np.nan, np.nan], [3, 2]])
+    np.testing.assert_array_equal(adata.obsm["_scvi_task_0"], expected)
+    assert adata.obsm["_scvi_task_0"].dtype == np.float32
+    assert not list(adata.obs)
+    assert field.get_summary_stats(state) == {"n_task_0": 2}
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (TABLE[["y", "x"]], [[1, 0], [np.nan] * 2, [3, 2]]),
+        (TABLE.to_numpy(), [[1, 0], [np.nan] * 2, [3, 2]]),
+        (np.ones((3, 5)), [[np.nan] * 2] * 3),
+        (None, [[np.nan] * 2] * 3),
+    ],
+    ids=["table", "array", "another shape", "absent"],
+)
+def test_transfer_of_vectors(entry, expected, caplog):
+    field = make_field("vector", "v")
+    state = registered(field, with_vectors(TABLE))
+    other = make_adata(3) if entry is None else with_vectors(entry)
+    with caplog.at_level(logging.INFO, logger="yoto_sc.model._fields"):
+        assert field.transfer_field(state, other) == state
+    np.testing.assert_array_equal(other.obsm["_scvi_task_0"], expected)
+    assert not caplog.records  # vectors have no categories that could be unseen
+
+
+def test_the_transcriptome_is_registered_without_labels():
+    components = Transcriptome.of(2)
+    known = components, components.encode(pd.Index(["c0", "c1", "c2"]))
+    field = TaskField("task_0", "transcriptome", "transcriptome", known=known)
+    adata = make_adata(3)
+    state = registered(field, adata)
+    assert task_from_dict(state["task"]) == components
+    np.testing.assert_array_equal(adata.obsm["_scvi_task_0"], np.zeros((3, 2)))
+    other = make_adata(5)
+    field.transfer_field(state, other)
+    assert other.obsm["_scvi_task_0"].shape == (5, 2)

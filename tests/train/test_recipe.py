@@ -33,6 +33,7 @@ def test_one_device(devices):
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
         ({"batch_size": True}, TypeError, "batch_size must be an integer"),
         ({"selection_network": "deep"}, ValueError, r"\('linear', 'encoder'\), not 'deep'"),
+        ({"unlabeled_cells": "all"}, ValueError, r"\('auto', 'use', 'ignore'\), not 'all'"),
         ({"keep_factor": 0.9}, ValueError, "keep_factor must be at least 1, not 0.9"),
         ({"keep_factor": float("nan")}, ValueError, "keep_factor must be at least 1"),
         ({"devices": 2}, ValueError, "devices must name one device, not 2"),
