@@ -80,9 +80,11 @@ def test_the_stated_correlation_is_that_of_cells_not_seen(learned: Learned) -> N
     found = correlations(truth, imputed.X)
     assert stated.dtype == np.float32
     informative = learned.seen.var["informative"][imputed.var_names].to_numpy()
-    assert stated[informative].mean() > stated[~informative].mean() + 0.2
-    assert np.corrcoef(stated, found)[0, 1] > 0.8
-    assert abs(np.median(stated) - np.median(found)) < 0.1
+    assert np.nanmean(stated[informative]) > np.nanmean(stated[~informative]) + 0.2
+    defined = np.isfinite(stated) & np.isfinite(found)
+    assert defined.mean() > 0.9
+    assert np.corrcoef(stated[defined], found[defined])[0, 1] > 0.8
+    assert abs(np.median(stated[defined]) - np.median(found[defined])) < 0.1
 
 
 def test_a_layer_holds_the_genes_that_the_model_knows(learned: Learned) -> None:
@@ -96,7 +98,7 @@ def test_a_layer_holds_the_genes_that_the_model_knows(learned: Learned) -> None:
     assert np.isnan(result.var["yoto_correlation"]["foreign"])
     expected = yt.tl.impute(query, learned.model_dir, genes=list(known))
     np.testing.assert_array_equal(result[:, known].layers["imputed"], expected.X)
-    assert yt.tl.impute(query, learned.model_dir, layer_added="imputed", genes=["gene_0"]) is None
+    assert yt.tl.impute(query, learned.model_dir, layer_added="imputed", genes=[known[0]]) is None
     assert np.isfinite(query.layers["imputed"]).sum() == query.n_obs
 
 

@@ -241,9 +241,9 @@ def select(
         (held-out scores of each column); and ``teacher`` (what was decided on cells without a
         label, and the scores behind it), if there are such cells. For the transcriptome,
         ``metrics`` has ``knn_overlap``, too, the share of 15 neighbours that predicted and true
-        components agree on. With `group_key`, ``metrics`` has the scores on held-out groups in columns ``group_<score>``, and in
-        ``group_difference`` how far macro-F1 or R² is from that on cells; ``group_held_out`` holds
-        the predictions behind them.
+        components agree on. With `group_key`, ``metrics`` has the scores on held-out groups in
+        columns ``group_<score>``, and in ``group_difference`` how far macro-F1 or R² is from that
+        on cells; ``group_held_out`` holds the predictions behind them.
 
     Raises
     ------

@@ -56,7 +56,8 @@ class Transcriptome(Vector):
         self, encoded: NDArray[Any], prediction: NDArray[Any]
     ) -> dict[str, float]:
         """Return the share of neighbours that predicted and true components agree on."""
-        cells = np.unique(np.linspace(0, len(encoded) - 1, _COMPARED_CELLS).astype(int))
+        n_cells = len(encoded)
+        cells = np.linspace(0, n_cells - 1, min(n_cells, _COMPARED_CELLS)).astype(int)
         n_neighbors = min(_N_NEIGHBORS, len(cells) - 1)
         if n_neighbors < 1:
             return {"knn_overlap": float("nan")}
