@@ -26,6 +26,7 @@ from bench.sets import LABELS, splits
 from bench.spread import over_data, spread_table
 from methods import Method
 from methods.base import Fitted, Training
+from methods.external import reconstruct
 from run import Results, Run
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, RidgeCV
@@ -79,7 +80,14 @@ ESTIMATORS = {
     "knn": KNeighborsRegressor(N_NEIGHBORS),
     "ridge": make_pipeline(StandardScaler(), RidgeCV(ALPHAS)),
 }
-IMPUTERS = {"impute": "tl.impute", "knn": "nearest neighbours", "ridge": "ridge regression"}
+IMPUTERS = {
+    "impute": "tl.impute",
+    "knn": "nearest neighbours",
+    "ridge": "ridge regression",
+    "markermap": "MarkerMap (a panel of its own)",
+}
+OWN_PANEL = "markermap"
+"""The imputer that selects its panel itself; beside those of `transcriptome`."""
 
 
 @dataclass(frozen=True)
@@ -251,6 +259,9 @@ def run_imputers(results: Results, run: Run, cells: Cells, args: argparse.Namesp
         run = replace(run, tasks=f"panel {args.panel}", size=size)
         names = [n for n in args.imputers if n != "impute" or args.panel in OURS]
         names = [n for n in names if replace(run, method=n) not in results.done]
+        if OWN_PANEL in names:
+            names.remove(OWN_PANEL)
+            _run_own_panel(results, replace(run, method=OWN_PANEL), cells)
         if not names:
             continue
         with tempfile.TemporaryDirectory() as folder:
@@ -267,10 +278,31 @@ def run_imputers(results: Results, run: Run, cells: Cells, args: argparse.Namesp
                 else:
                     values = ESTIMATORS[name].fit(measured[0], train).predict(measured[1])
                 seconds = time.perf_counter() - seconds
-                r = correlations(truth, values)
-                scores = {"median_r": float(np.median(r)), "mean_r": float(np.mean(r))}
-                scores |= {"n_judged": len(r), "seconds": seconds}
+                scores = {**imputation_scores(truth, values), "seconds": seconds}
                 _add(results, replace(run, method=name), scores)
+
+
+def _run_own_panel(results: Results, run: Run, cells: Cells) -> None:
+    """Score a method that selects its panel and predicts; the panel is normalised, too."""
+    train, test = (
+        ad.AnnData(matrix, pd.DataFrame(index=part.obs_names), pd.DataFrame(index=part.var_names))
+        for matrix, part in zip(cells.normalized, (cells.train, cells.test), strict=True)
+    )
+    fitted, values = reconstruct(
+        train, test, run.size, run.split, name="markermap_impute", environment="markermap"
+    )
+    own = np.isin(cells.imputed, cells.train.var_names.get_indexer(fitted.genes))
+    wanted = cells.imputed[~own][:N_IMPUTED]
+    scores = imputation_scores(cells.normalized[1][:, wanted].toarray(), values[:, wanted])
+    _add(results, run, {**scores, "seconds": fitted.cost["seconds"]}, note="own panel")
+
+
+def imputation_scores(
+    truth: NDArray[np.floating], values: NDArray[np.floating]
+) -> dict[str, float]:
+    """Return the middle and the mean of the correlations of genes, and how many there are."""
+    r = correlations(truth, values)
+    return {"median_r": float(np.median(r)), "mean_r": float(np.mean(r)), "n_judged": len(r)}
 
 
 def _imputed(
@@ -296,8 +328,8 @@ def correlations(
     return (truth * values).sum(axis=0)[varies] / products[varies]
 
 
-def _add(results: Results, run: Run, scores: dict[str, float]) -> None:
-    results.add(run, [("", name, value) for name, value in scores.items()])
+def _add(results: Results, run: Run, scores: dict[str, float], note: str = "") -> None:
+    results.add(run, [("", name, value) for name, value in scores.items()], note)
     shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
     print(f"{run.dataset} {run.split} {run.method} {run.size}: {shown}", flush=True)
 
@@ -347,7 +379,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
     parser.add_argument("--splits", nargs="+", type=int, default=[0, 1, 2], help="seeds")
     parser.add_argument("--impute", action="store_true", help="score imputation, not panels")
-    parser.add_argument("--imputers", nargs="+", choices=IMPUTERS, default=list(IMPUTERS))
+    shared_panel = [name for name in IMPUTERS if name != OWN_PANEL]
+    parser.add_argument("--imputers", nargs="+", choices=IMPUTERS, default=shared_panel)
     parser.add_argument(
         "--panel", choices=NAMES, default="transcriptome", help="whose panel to impute from"
     )
@@ -355,6 +388,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--table", action="store_true", help="render results/no_labels.md, compute nothing"
     )
     args = parser.parse_args(argv)
+    if OWN_PANEL in args.imputers and args.panel != "transcriptome":
+        parser.error(f"{OWN_PANEL} has a panel of its own; leave out --panel {args.panel}")
     chosen = [args.panel] if args.impute else args.methods
     known = "transcriptome" in inspect.signature(yt.tl.select).parameters
     if "transcriptome" in chosen and not known and not args.table:

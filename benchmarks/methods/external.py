@@ -18,6 +18,8 @@ from methods.base import Fitted
 from methods.combine import round_robin
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from methods.base import Training
 
 _ROOT = Path(__file__).parents[2]
@@ -64,6 +66,35 @@ def fit_without_labels(
     return Fitted(genes, cost=cost)
 
 
+def reconstruct(
+    train: ad.AnnData, test: ad.AnnData, k: int, seed: int, *, name: str, environment: str
+) -> tuple[Fitted, NDArray[np.floating]]:
+    """Select `k` genes, and predict all genes of held-out cells from them.
+
+    Parameters
+    ----------
+    train, test
+        Log-normalised expression in CSR, of the same genes.
+    k
+        Number of genes.
+    seed
+        Seed.
+    name
+        Of the adapter.
+    environment
+        Of the environment that it runs in.
+
+    Returns
+    -------
+    What was selected, and the prediction, ``(test.n_obs, n_vars)``, in the units of `train`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        train.write_h5ad(Path(folder) / "train.h5ad")
+        test.write_h5ad(Path(folder) / "test.h5ad")
+        genes, cost = _answer(_python(environment), name, Path(folder), k, seed)
+        return Fitted(genes, cost=cost), np.load(Path(folder) / "reconstructed.npy")
+
+
 def _python(name: str) -> Path:
     python = _ROOT / f".cache/competitors/{name}/bin/python"
     if not python.exists():
@@ -96,20 +127,26 @@ def _variable(normalized: ad.AnnData, obs: pd.DataFrame | None = None) -> ad.Ann
 def _run(
     python: Path, name: str, adata: ad.AnnData, k: int, seed: int
 ) -> tuple[list[str], dict[str, float]]:
-    adapter = _ROOT / f"benchmarks/competitors/adapt_{name}.py"
     with tempfile.TemporaryDirectory() as folder:
         adata.write_h5ad(Path(folder) / "train.h5ad")
-        request = {"k": k, "seed": seed}
-        (Path(folder) / "request.json").write_text(json.dumps(request))
-        done = subprocess.run(
-            [python, adapter, folder], cwd=folder, capture_output=True, text=True, check=False
-        )
-        if done.returncode == -signal.SIGXCPU:
-            raise TimeoutError("used up the CPU time that is allowed")
-        if done.returncode < 0:
-            raise RuntimeError(f"ended by {signal.Signals(-done.returncode).name}")
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["no message"]
-            raise RuntimeError(f"exit code {done.returncode}: {lines[-1]}")
-        result = json.loads((Path(folder) / "result.json").read_text())
+        return _answer(python, name, Path(folder), k, seed)
+
+
+def _answer(
+    python: Path, name: str, folder: Path, k: int, seed: int
+) -> tuple[list[str], dict[str, float]]:
+    """Run the adapter on the data that the folder holds."""
+    adapter = _ROOT / f"benchmarks/competitors/adapt_{name}.py"
+    (folder / "request.json").write_text(json.dumps({"k": k, "seed": seed}))
+    done = subprocess.run(
+        [python, adapter, folder], cwd=folder, capture_output=True, text=True, check=False
+    )
+    if done.returncode == -signal.SIGXCPU:
+        raise TimeoutError("used up the CPU time that is allowed")
+    if done.returncode < 0:
+        raise RuntimeError(f"ended by {signal.Signals(-done.returncode).name}")
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise RuntimeError(f"exit code {done.returncode}: {lines[-1]}")
+    result = json.loads((folder / "result.json").read_text())
     return result["genes"], result["cost"]
