@@ -2,7 +2,8 @@
 
 Three questions are asked of 700 cells at once: the cell type, the phase of the cell cycle and its
 S score. A fifth of the cells has its labels hidden from the selection; the scores are taken on
-these cells, next to a panel of Wilcoxon markers of the same size that saw the same labels.
+these cells, next to a panel of Wilcoxon markers of the same size that saw the same labels. The
+judged cells are in the data, so no teacher may read their other genes (`unlabeled_cells`).
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ def main(directory: Path) -> None:
         N_GENES,
         categorical_keys=CATEGORICAL,
         continuous_keys=CONTINUOUS,
+        unlabeled_cells="ignore",
         model_dir=model_dir,
     )
     panel = yt.Panel.from_adata(adata)
