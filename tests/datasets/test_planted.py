@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 
@@ -232,7 +233,8 @@ def test_blocks_of_cells_join_seamlessly(monkeypatch):
 def test_arguments_survive_h5ad(tmp_path):
     adata = small(n_classes=(), n_continuous=1, missing=0.25, random_state=3)
     other = small(n_classes=(2, 3))
-    for i, data in enumerate([adata, other]):
+    both = small(n_query=40, efficiency_sd=0.5, depth=2, composition_sd=1, ambient=0.1)
+    for i, data in enumerate([adata, other, both]):
         data.write_h5ad(tmp_path / f"{i}.h5ad")
         back = ad.read_h5ad(tmp_path / f"{i}.h5ad")
         written = back.uns["planted"] | {"n_classes": list(back.uns["planted"]["n_classes"])}
@@ -261,6 +263,18 @@ def test_arguments_survive_h5ad(tmp_path):
         ({"missing": float("nan")}, "missing is nan"),
         ({"missing": "0.3"}, "missing is '0.3'"),
         ({"n_donors": 0}, "n_donors is 0"),
+        ({"n_query": -1}, "n_query is -1, but must be an integer of at least 0"),
+        ({"n_query": 9.0}, "n_query is 9.0"),
+        ({"n_query": 9, "efficiency_sd": -0.1}, r"efficiency_sd is -0.1, but .* in \[0, 5\]"),
+        ({"n_query": 9, "efficiency_sd": 5.1}, "efficiency_sd is 5.1"),
+        ({"n_query": 9, "depth": 0}, r"depth is 0, but must be a number in \(0, 100\]"),
+        ({"n_query": 9, "depth": float("inf")}, "depth is inf"),
+        ({"n_query": 9, "composition_sd": True}, r"composition_sd is True, but .* in \[0, 5\]"),
+        ({"n_query": 9, "ambient": 1.0}, r"ambient is 1.0, but must be a number in \[0, 1\)"),
+        ({"efficiency_sd": 0.5}, "efficiency_sd is 0.5, but n_query is 0: say with n_query"),
+        ({"depth": 0.5}, "depth is 0.5, but n_query is 0"),
+        ({"composition_sd": 0.5}, "composition_sd is 0.5, but n_query is 0"),
+        ({"ambient": 0.1}, "ambient is 0.1, but n_query is 0"),
         ({"random_state": -1}, "random_state is -1"),
         ({"random_state": None}, "random_state is None"),
     ],
@@ -277,6 +291,7 @@ def test_bad_arguments(kwargs, match):
         {"n_informative": 2, "n_redundant": 0},
         {"n_classes": (60,), "n_informative": 5},
         {"n_donors": np.int64(2), "missing": np.float64(0.5)},
+        {"n_query": 1, "efficiency_sd": 5, "depth": 100, "composition_sd": 5, "ambient": 0.99},
     ],
 )
 def test_extremes(kwargs):
@@ -284,6 +299,162 @@ def test_extremes(kwargs):
     assert sparse.issparse(adata.X)
     assert adata.obs["donor"].nunique() == adata.uns["planted"]["n_donors"]
     assert adata.var["informative"].sum() == adata.uns["planted"]["n_informative"]
+
+
+# --- a second assay ---
+
+SECOND = {"efficiency_sd": 0.7, "depth": 0.4, "composition_sd": 1.0, "ambient": 0.2}
+
+
+def two_assays(n_obs=4000, n_query=4000, n_vars=60, **kwargs):
+    """Both assays, without missing labels: the whole, counts of each (dense), labels of each."""
+    sizes = {"n_informative": 8, "n_redundant": 8, "n_classes": (4,), "missing": 0}
+    adata = planted(n_obs, n_vars, n_query=n_query, **(sizes | kwargs))
+    query = (adata.obs["assay"] == "query").to_numpy()
+    x, y = adata.X.toarray().astype(float), adata.obs["task_0"].to_numpy()
+    return adata, x[~query], x[query], y[~query], y[query]
+
+
+def digest(adata):
+    sha = hashlib.sha256(adata.X.toarray().astype("<i4").tobytes())
+    sha.update(adata.obs.to_csv(float_format="%.6g").encode())
+    sha.update(adata.var.to_csv().encode())
+    return sha.hexdigest()[:16]
+
+
+def test_without_a_second_assay_all_is_as_it_was():
+    # Recorded before there was a second assay.
+    assert digest(small()) == "54d7efd10b06cfbf"
+    kwargs = {"n_classes": (6,), "n_continuous": 2, "missing": 0.1, "n_donors": 3}
+    adata = small(**kwargs, random_state=7)
+    assert digest(adata) == "995f010b65fd341c"
+    assert list(adata.uns["planted"]) == [
+        *("n_obs", "n_vars", "n_informative", "n_redundant", "n_classes", "n_continuous"),
+        *("missing", "n_donors", "random_state"),
+    ]
+    assert digest(small(n_query=0, depth=1, ambient=0)) == digest(small())
+
+
+def test_fields_of_a_second_assay():
+    adata = small(n_query=50, n_continuous=1, **SECOND)
+    assert adata.shape == (350, 100)
+    assert adata.X.format == "csr"
+    assert adata.X.dtype == np.float32
+    assert list(adata.obs) == ["task_0", "task_1", "score_0", "donor", "assay"]
+    assert adata.obs["assay"].cat.categories.tolist() == ["reference", "query"]
+    assert adata.obs["assay"].tolist() == ["reference"] * 300 + ["query"] * 50
+    assert adata.obs["task_0"].cat.categories.tolist() == [f"class_{i}" for i in range(5)]
+    assert adata.obs["score_0"].dtype == np.float32
+    assert adata.obs_names[[299, 300]].tolist() == ["cell_0299", "query_0000"]
+    assert adata.var["efficiency"].dtype == np.float64
+    assert adata.uns["planted"]["n_query"] == 50
+    assert {key: adata.uns["planted"][key] for key in SECOND} == SECOND
+    assert (adata.obs["task_0"][300:].isna()).sum() == 15
+
+
+@pytest.mark.parametrize("second", [{}, *({key: value} for key, value in SECOND.items()), SECOND])
+@pytest.mark.parametrize("n_query", [1, 12000])
+def test_the_reference_does_not_depend_on_the_query(second, n_query):
+    alone = small(n_continuous=1)
+    both = small(n_continuous=1, n_query=n_query, **second)
+    np.testing.assert_array_equal(both.X[:300].toarray(), alone.X.toarray())
+    pd.testing.assert_frame_equal(both.obs[:300].drop(columns="assay"), alone.obs)
+    pd.testing.assert_frame_equal(both.var.drop(columns="efficiency"), alone.var)
+
+
+def test_each_part_of_a_second_assay_draws_for_itself():
+    base = small(n_query=200, **SECOND)
+    truth = small(n_query=200, missing=0, **SECOND)
+    np.testing.assert_array_equal(base.X.toarray(), truth.X.toarray())
+    keep = base.obs["task_0"].notna()
+    assert (base.obs["task_0"][keep] == truth.obs["task_0"][keep]).all()
+    shallow = small(n_query=200, **SECOND | {"depth": 0.1, "ambient": 0.0})
+    pd.testing.assert_frame_equal(shallow.obs, base.obs)
+    pd.testing.assert_frame_equal(shallow.var, base.var)
+    spread = small(n_query=90, **SECOND | {"efficiency_sd": 1.4, "composition_sd": 0.0})
+    np.testing.assert_allclose(spread.var["efficiency"], base.var["efficiency"] ** 2)
+
+
+def test_a_second_assay_without_changes_is_more_of_the_reference():
+    adata, one, two, y_one, y_two = two_assays()
+    assert (adata.var["efficiency"] == 1).all()
+    assert pd.Series(y_one).value_counts().to_dict() == pd.Series(y_two).value_counts().to_dict()
+    assert (one != two).any()
+    # Donors share their shifts: within each, means differ by sampling errors alone.
+    donor = adata.obs["donor"].to_numpy()
+    for d in adata.obs["donor"].cat.categories:
+        a, b = one[donor[:4000] == d], two[donor[4000:] == d]
+        error = np.sqrt(a.var(axis=0) / len(a) + b.var(axis=0) / len(b))
+        z = (a.mean(axis=0) - b.mean(axis=0)) / error
+        assert np.sqrt((z**2).mean()) == pytest.approx(1, abs=0.3)
+
+
+@pytest.mark.parametrize("depth", [0.3, 2.0])
+def test_ratios_within_classes_are_depth_times_efficiency(depth):
+    adata, one, two, y_one, y_two = two_assays(
+        12000, 24000, efficiency_sd=0.7, depth=depth, composition_sd=1.0
+    )
+    expected = np.log(depth * adata.var["efficiency"].to_numpy())
+    assert np.log(adata.var["efficiency"]).std() == pytest.approx(0.7, abs=0.2)
+    for c in np.unique(y_one):
+        a, b = one[y_one == c], two[y_two == c]
+        common = (a.sum(axis=0) > 100) & (b.sum(axis=0) > 100)
+        assert common.sum() >= 10
+        a, b = a[:, common], b[:, common]
+        ratio = np.log(b.mean(axis=0) / a.mean(axis=0))
+        error = np.sqrt(sum(x.var(axis=0) / len(x) / x.mean(axis=0) ** 2 for x in (a, b)))
+        z = (ratio - expected[common]) / error
+        assert np.sqrt((z**2).mean()) < 1.5
+        assert np.corrcoef(ratio, expected[common])[0, 1] > 0.95
+
+
+def test_depth_thins_and_keeps_the_dispersion():
+    # Of a negative binomial, (variance - mean) / mean² is what no efficiency changes.
+    _, one, two, _, _ = two_assays(20000, 20000, n_vars=20, depth=4.0, n_classes=(2,))
+    extra = [(x.var(axis=0) - x.mean(axis=0)) / x.mean(axis=0) ** 2 for x in (one, two)]
+    common = one.mean(axis=0) > 0.2
+    np.testing.assert_allclose(extra[0][common], extra[1][common], rtol=0.3)
+
+
+def test_efficiencies_are_log_normal():
+    log = np.log(small(n_vars=5000, n_query=1, efficiency_sd=0.5).var["efficiency"])
+    assert scipy.stats.kstest(log / 0.5, "norm").pvalue > 0.001
+
+
+def test_composition_moves_the_shares_of_classes():
+    n = 60000
+    sizes = {"n_informative": 12, "n_redundant": 0, "n_classes": (40, 40)}
+    obs = planted(n, 12, n_query=n, composition_sd=0.5, missing=0, **sizes).obs
+    shift = []
+    for task in ("task_0", "task_1"):
+        share = pd.crosstab(obs[task], obs["assay"])
+        log = np.log(share["query"] / share["reference"])
+        # The scaling to the sum 1 takes a constant away, which the standard deviation ignores.
+        assert log.std() == pytest.approx(0.5, abs=0.15)
+        assert scipy.stats.shapiro(log).pvalue > 0.001
+        shift.append(log.to_numpy())
+    assert abs(np.corrcoef(shift)[0, 1]) < 0.5
+    assert obs.loc[obs["assay"] == "query", "donor"].value_counts().tolist() == [n // 4] * 4
+
+
+@pytest.mark.parametrize("efficiency_sd", [0.0, 0.7])
+def test_ambient_counts_mix_the_mean_of_the_reference_in(efficiency_sd):
+    share, depth = 0.4, 0.5
+    adata, one, two, y_one, y_two = two_assays(
+        16000, 16000, n_vars=30, efficiency_sd=efficiency_sd, depth=depth, ambient=share
+    )
+    factor = depth * adata.var["efficiency"].to_numpy()
+    profile = one.mean(axis=0) / one.mean(axis=0).sum()
+    for c in np.unique(y_one):
+        own, seen = one[y_one == c], two[y_two == c]
+        total = own.sum(axis=1).mean()
+        expected = factor * ((1 - share) * own.mean(axis=0) + share * total * profile)
+        without = factor * own.mean(axis=0)
+        error = np.sqrt(2 * seen.var(axis=0) / len(seen)) + 0.03 * expected
+        assert (np.abs(seen.mean(axis=0) - expected) < 4 * error).all()
+        assert (np.abs(seen.mean(axis=0) - without) > 4 * error).any()
+        # What is expected of a cell in all stays, before losses.
+        assert (seen / factor).sum(axis=1).mean() == pytest.approx(total, rel=0.05)
 
 
 def test_import_is_light():
