@@ -53,17 +53,39 @@ LAYERS = {
     "metrics": layer(libraries={"numpy", "scipy", "sklearn", "pandas"}),
     # What is asked.
     "data": layer({"_keys", "_checks", "select", "metrics"}, TABLES),
+    "assay": layer({"data"}, TABLES | {"sklearn"}),
     "rules": layer({"_checks", "data"}, TABLES),
     "_problem": layer({"_checks", "data", "rules"}, TABLES),
     # What is trained for it, and how well.
     "judge": layer({"_panel", "_problem", "data", "select", "metrics"}, TABLES | {"sklearn"}),
     "teach": layer({"_problem", "data", "judge", "select", "metrics"}, TABLES | {"sklearn"}),
     "train": layer(
-        {"_checks", "_panel", "_problem", "data", "judge", "rules", "teach", *MATHEMATICS},
+        {
+            "_checks",
+            "_panel",
+            "_problem",
+            "assay",
+            "data",
+            "judge",
+            "rules",
+            "teach",
+            *MATHEMATICS,
+        },
         TABLES | {"lightning", "scvi", "torch", "tqdm"},
     ),
     "model": layer(
-        {"_keys", "_checks", "_panel", "_problem", "data", "judge", "rules", "teach", "train"}
+        {
+            "_keys",
+            "_checks",
+            "_panel",
+            "_problem",
+            "assay",
+            "data",
+            "judge",
+            "rules",
+            "teach",
+            "train",
+        }
         | MATHEMATICS,
         TABLES | {"rich", "safetensors", "scvi", "sklearn", "torch"},
     ),
@@ -71,7 +93,7 @@ LAYERS = {
     "datasets": layer(libraries=TABLES | {"scanpy"}),
     "tl": layer(
         {"_keys", "_checks", "_panel", "_problem", "data", "judge", "rules", "select", "metrics"}
-        | {"teach"},
+        | {"assay", "teach"},
         TABLES | {"scanpy", "sklearn", "tqdm"},
         lazy={"model"},
     ),

@@ -12,6 +12,7 @@ METRICS, PATH, CONFUSION = "metrics", "path", "confusion"
 ATTRIBUTION, WITHOUT = "attribution", "without"
 HELD_OUT, GROUP_HELD_OUT = "held_out", "group_held_out"
 TEACHER, COLUMNS = "teacher", "columns"
+ADAPTATION = "adaptation"
 """The entries of ``adata.uns[key]``: parameters, and tables."""
 
 

@@ -49,7 +49,8 @@ def test_writes_predictions_only(
     assert yt.tl.predict(adata, model) is None
     after = state_of(adata)
     columns = ["task_0", "task_0_confidence", "task_1", "task_1_confidence", "score_0"]
-    expected = {("obs", "column", f"yoto_{column}") for column in columns} | {("obsm", "X_yoto")}
+    expected = {("obs", "column", f"yoto_{column}") for column in columns}
+    expected |= {("obsm", "X_yoto"), ("uns", "yoto")}
     assert after.keys() - before.keys() == expected
     assert {at: after[at] for at in before} == before
     assert adata.obs["yoto_task_0_confidence"].between(0.25, 1).all()

@@ -1,4 +1,4 @@
-"""Training on thinned counts."""
+"""Training on counts as other assays might give them."""
 
 from __future__ import annotations
 
@@ -30,25 +30,32 @@ def test_helps_on_sparse_cells() -> None:
     )
     yt.model.YOTO.setup_anndata(full, categorical_keys=["type"])
     right = {}
-    for thin in (False, True):
+    for robust in (None, "thin", "technology"):
         model = yt.model.YOTO(full, n_genes=2, n_members=2, n_hidden=16)
-        model.train(150, plan_kwargs={"thin": thin}, accelerator="cpu", progress_bar=False)
-        right[thin] = (model.predict(thinned)["type"] == thinned.obs["type"]).mean()
+        model.train(150, plan_kwargs={"robust": robust}, accelerator="cpu", progress_bar=False)
+        right[robust] = (model.predict(thinned)["type"] == thinned.obs["type"]).mean()
         assert (model.predict()["type"] == full.obs["type"]).mean() > 0.85
-    assert right[True] > 0.75
-    assert right[True] > right[False] + 0.1
+    for robust in ("thin", "technology"):
+        assert right[robust] > 0.75
+        assert right[robust] > right[None] + 0.1
 
 
-def test_select_trains_on_thinned_counts(
-    adata: AnnData, selected: AnnData, make_adata: Callable[..., AnnData], select: Any, train: Any
+@pytest.mark.parametrize("robust", ["thin", "technology"])
+def test_select_trains_on_imitated_counts(
+    adata: AnnData,
+    selected: AnnData,
+    make_adata: Callable[..., AnnData],
+    select: Any,
+    train: Any,
+    robust: str,
 ) -> None:
-    select(adata, robust="thin")
-    expected = train(make_adata(), train_kwargs={"plan_kwargs": {"thin": True}})
+    select(adata, robust=robust)
+    expected = train(make_adata(), train_kwargs={"plan_kwargs": {"robust": robust}})
     pd.testing.assert_series_equal(
         adata.var["yoto_rank"], expected.panel().table["rank"], check_names=False
     )
     np.testing.assert_array_equal(adata.obsm["X_yoto"], expected.get_latent_representation())
-    assert adata.uns["yoto"]["params"]["robust"] == "thin"
+    assert adata.uns["yoto"]["params"]["robust"] == robust
     assert not np.array_equal(adata.obsm["X_yoto"], selected.obsm["X_yoto"])
 
 
@@ -66,6 +73,6 @@ def test_needs_counts(
     before = state_of(adata)
     with pytest.raises(ValueError, match=r'robust="thin" draws from counts, but adata\.X'):
         select(adata, robust="thin")
-    with pytest.raises(ValueError, match='robust must be "thin" or None'):
+    with pytest.raises(ValueError, match="robust must be None or one of"):
         select(adata, robust="binarize")
     assert state_of(adata) == before

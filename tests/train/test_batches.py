@@ -11,11 +11,12 @@ import scipy.sparse as sp
 import torch
 from scipy.stats import kstest
 
+from yoto_sc.assay import imitate
 from yoto_sc.judge import all_cells
 from yoto_sc.nn import Annealing
 from yoto_sc.teach import Lesson
 from yoto_sc.train import X_KEY, Recipe, _batches, task_key
-from yoto_sc.train._batches import Cells, SelectionData, _Shuffled, _thin
+from yoto_sc.train._batches import Cells, SelectionData, _Shuffled
 
 if TYPE_CHECKING:
     from yoto_sc._problem import Problem
@@ -182,7 +183,7 @@ def test_narrowed_data_go_on_with_the_same_cells(problem: Problem, split: Split)
 
 def test_thinned_batches_hold_the_same_cells(problem: Problem, split: Split) -> None:
     """Thinning has a generator of its own."""
-    plain, thin = make_data(problem, split), make_data(problem, split, thin=True)
+    plain, thin = make_data(problem, split), make_data(problem, split, robust="thin")
     n_thinned = 0
     for _ in range(12):
         one, other = plain._next_batch(), thin._next_batch()
@@ -195,13 +196,13 @@ def test_thinned_batches_hold_the_same_cells(problem: Problem, split: Split) -> 
 
 
 def test_held_out_cells_are_not_thinned(problem: Problem, split: Split) -> None:
-    plain, thin = make_data(problem, split), make_data(problem, split, thin=True)
+    plain, thin = make_data(problem, split), make_data(problem, split, robust="thin")
     index = np.arange(len(split.validation))
     assert torch.equal(plain.validation.batch(index)[X_KEY], thin.validation.batch(index)[X_KEY])
 
 
 def test_thinning_does_not_wear_the_cells_out(problem: Problem, split: Split) -> None:
-    data = make_data(problem, split, thin=True)
+    data = make_data(problem, split, robust="thin")
     index = np.arange(len(split.train))
     before = data.train.batch(index)[X_KEY].clone()
     for _ in range(20):
@@ -212,7 +213,7 @@ def test_thinning_does_not_wear_the_cells_out(problem: Problem, split: Split) ->
 def test_cells_keep_a_log_uniform_share_of_their_counts() -> None:
     """With counts so large that the binomial draw says what its probability was."""
     values = np.full((4, 500, 3), np.log1p(50_000), dtype=np.float32)
-    _thin(values, np.random.default_rng(0))
+    values = imitate(values, "thin", np.random.default_rng(0))
     shares = np.expm1(values.astype(np.float64)) / 50_000
     np.testing.assert_allclose(shares[..., 0], shares[..., 1], atol=0.02)  # one share a cell
     exponents = np.log(shares[..., 0].ravel())
@@ -221,7 +222,7 @@ def test_cells_keep_a_log_uniform_share_of_their_counts() -> None:
 
 def test_mean_and_variance_are_binomial() -> None:
     values = np.full((1, 20_000, 1), np.log1p(8), dtype=np.float32)
-    _thin(values, np.random.default_rng(1))
+    values = imitate(values, "thin", np.random.default_rng(1))
     counts = np.expm1(values.astype(np.float64)).ravel()
     np.testing.assert_allclose(counts, counts.round(), atol=1e-5)
     width = -np.log(0.1)
@@ -234,8 +235,7 @@ def test_mean_and_variance_are_binomial() -> None:
 def test_zeros_stay_and_nothing_grows() -> None:
     rng = np.random.default_rng(2)
     before = np.log1p(rng.poisson(1.0, (2, 50, 20))).astype(np.float32)
-    after = before.copy()
-    _thin(after, rng)
+    after = imitate(before, "thin", rng)
     assert (after <= before + 1e-6).all()
     assert (after[before == 0] == 0).all()
     assert (after < before - 1e-3).any()

@@ -126,14 +126,14 @@ def test_held_out_cells_do_not_change_the_network(
     assert list(one.plan.history["validation_loss"]) != list(two.plan.history["validation_loss"])
 
 
-def test_thinning_draws_the_same_cells(
+def test_noise_draws_the_same_cells(
     problem: Problem, split: Split, make_training: Callable[..., Training]
 ) -> None:
-    drawn: dict[bool, list[Any]] = {}
-    for thin in (False, True):
-        found = run(make_training(problem, max_steps=3, thin=thin), split)
-        drawn[thin] = [found.data._next_batch()["task_0"].tolist() for _ in range(5)]
-    assert drawn[False] == drawn[True]
+    drawn: dict[str | None, list[Any]] = {}
+    for robust in (None, "thin", "technology"):
+        found = run(make_training(problem, max_steps=3, robust=robust), split)
+        drawn[robust] = [found.data._next_batch()["task_0"].tolist() for _ in range(5)]
+    assert drawn[None] == drawn["thin"] == drawn["technology"]
 
 
 # --- answers ---

@@ -152,7 +152,9 @@ def commands() -> None:
 @options(
     "Training",
     option(
-        "--robust [thin]", "Train for cells that have fewer counts.", type=click.Choice(["thin"])
+        "--robust thin|technology",
+        "Train for cells that have fewer counts, or are of another technology.",
+        type=click.Choice(["thin", "technology"]),
     ),
     seed,
     option("--max-steps N", "Minibatches to train for."),
@@ -186,6 +188,12 @@ def select(input: Path, out: Path, overwrite: bool, **arguments: Any) -> Report:
         "What to do about panel genes that INPUT lacks.",
         type=click.Choice(["error", "zero"]),
         default="error",
+    ),
+    option(
+        "--adapt auto|none|genes",
+        "What to do about another assay: align genes where it is safe, never, or always.",
+        type=click.Choice(["auto", "none", "genes"]),
+        default="auto",
     ),
     option("--min-confidence X", "Cells with less confidence get no label."),
     layer,

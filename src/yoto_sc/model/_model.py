@@ -171,7 +171,7 @@ class YOTO(PredictionMixin, SavingMixin):
             largest = rules.largest_size(largest)
         self.n_genes = n_genes
         self.random_state = int(random_state)
-        self.selection_ = self.decoder_ = None
+        self.selection_ = self.decoder_ = self.reference_ = None
         self._n_trained = largest
         self.module = YOTOModule(
             min(n_allowed, start_length(largest)),
@@ -363,8 +363,8 @@ class YOTO(PredictionMixin, SavingMixin):
             setup = self.registry["setup_args"]
             requirements = Requirements.from_params(self.init_params_["non_kwargs"])
             problem = _problem_of(self.adata, setup, requirements)
-        if recipe.thin:
-            problem.expression.require_counts("Thinning")
+        if recipe.robust is not None:
+            problem.expression.require_counts(f'robust="{recipe.robust}"')
         rng = np.random.default_rng(self.random_state)
         with one_thread():
             split = self._split(problem, validation_size, rng)
@@ -374,6 +374,7 @@ class YOTO(PredictionMixin, SavingMixin):
         self.train_indices, self.validation_indices = split.train, split.validation
         self.is_trained_ = True
         self.selection_, self.decoder_ = outcome.selection, outcome.decoder
+        self.reference_ = outcome.reference
 
     def _course(self) -> Annealing:
         """Return the default course of the panel."""

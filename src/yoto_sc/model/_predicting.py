@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 
 from yoto_sc._checks import check_integer, check_panel, missing_genes
 from yoto_sc._threads import one_thread
+from yoto_sc.assay import Adapt, Network, label_cells
 from yoto_sc.data import former_layer, read_expression
 from yoto_sc.judge import predictions_table
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from yoto_sc._panel import Panel
     from yoto_sc._problem import Problem
+    from yoto_sc.assay import Query, Reference
     from yoto_sc.data import Expression
     from yoto_sc.judge import Selection
     from yoto_sc.teach import Decoder
@@ -37,6 +40,7 @@ class PredictionMixin(BaseModelClass):
 
     selection_: Selection | None
     decoder_: Decoder | None
+    reference_: Reference | None
     _problem: Problem | None
 
     @property
@@ -204,6 +208,13 @@ class PredictionMixin(BaseModelClass):
         values = decoder.decode(found, names.get_indexer(pd.Index(genes)))
         return pd.DataFrame(values, index=self._cell_names(adata), columns=list(genes))
 
+    def reference_groups(self) -> list[str]:
+        """Name the groups of cells that the reference is remembered by."""
+        reference = self.reference_
+        if reference is None or reference.task < 0:
+            return ["all"]
+        return [str(category) for category in self.tasks[reference.task].categories]
+
     def decoder(self) -> Decoder:
         """Return what tells all genes from the transcriptome that the panel predicts."""
         if self.decoder_ is None:
@@ -233,6 +244,70 @@ class PredictionMixin(BaseModelClass):
         For each task, class probabilities ``(n_obs, n_classes)`` or values ``(n_obs,)``; and the
         shared representation, ``(n_obs, n_members * n_hidden)``.
         """
+        with one_thread():
+            read = self._read(adata, layer=layer, n_genes=n_genes, missing=missing)
+            return self.module.predict_all(
+                read.expression.n_obs, read.padded, len(read.measured), read.measured
+            )
+
+    def label(
+        self,
+        adata: AnnData | None = None,
+        *,
+        layer: str | None = None,
+        n_genes: int | None = None,
+        missing: Missing = "error",
+        adapt: Adapt = "auto",
+    ) -> tuple[Query, Sequence[str]]:
+        """Predict the cells of another assay, as :func:`yoto_sc.tl.predict` does.
+
+        Parameters
+        ----------
+        adata, layer, n_genes, missing
+            As in :meth:`predict`.
+        adapt
+            See :func:`yoto_sc.tl.predict`.
+
+        Returns
+        -------
+        The labels with what was done, and the var names of the genes that were read.
+        """
+        if adapt not in get_args(Adapt):
+            raise ValueError(f"adapt must be one of {get_args(Adapt)}, not {adapt!r}.")
+        read = self._read(adata, layer=layer, n_genes=n_genes, missing=missing)
+        reference = self.reference_
+        if reference is not None:
+            reference = reference.of_genes(np.flatnonzero(read.measured))
+        elif adapt == "genes":
+            raise ValueError(
+                "The model remembers nothing of its reference to adapt to. Train it again, or "
+                'pass adapt="none".'
+            )
+
+        def predict(
+            values: NDArray[np.float32],
+        ) -> tuple[list[NDArray[Any]], NDArray[np.float32]]:
+            wide = read.wide(values)
+            return self.module.predict_all(
+                len(wide), wide.__getitem__, wide.shape[1], read.measured
+            )
+
+        is_counts = self.selection.is_counts
+        network = Network(predict, self.tasks, self.selection.levels, is_counts)
+        with one_thread():
+            query = label_cells(read.expression.n_obs, read.values, network, reference, adapt)
+        query.report(read.genes, are_counts=is_counts)
+        return query, read.genes
+
+    def _read(
+        self,
+        adata: AnnData | None,
+        *,
+        layer: str | None,
+        n_genes: int | None,
+        missing: Missing,
+    ) -> _Read:
+        """Find the genes that the network reads, and check what is asked."""
         selection = self.selection
         n_genes = selection.panel.n_genes if n_genes is None else n_genes
         check_integer(n_genes, "n_genes", minimum=1)
@@ -246,8 +321,11 @@ class PredictionMixin(BaseModelClass):
         genes = selection.trained_genes[:n_genes]
         if adata is None and self._problem is not None:
             problem = self._problem
-            columns, measured = problem.var_names.get_indexer(pd.Index(genes)), None
-            return self._predict(problem.expression, columns, measured)
+            columns = problem.var_names.get_indexer(pd.Index(genes))
+            everything = np.ones(len(genes), dtype=bool)
+            return _Read(
+                problem.expression, columns, everything, genes, raw=not selection.is_counts
+            )
         if adata is None:
             if self.adata is None:
                 raise ValueError("The model was loaded without data. Pass adata.")
@@ -257,32 +335,41 @@ class PredictionMixin(BaseModelClass):
             _report_missing(selection, genes, measured)
         present = [gene for gene, there in zip(genes, measured, strict=True) if there]
         expression = panel_expression(adata, selection, layer, present)
-        return self._predict(expression, np.arange(len(present)), measured)
-
-    def _predict(
-        self,
-        expression: Expression,
-        columns: NDArray[np.intp],
-        measured: NDArray[np.bool_] | None,
-    ) -> tuple[list[NDArray[Any]], NDArray[np.float32]]:
-        """Predict all cells, block by block."""
-        there = np.ones(len(columns), dtype=bool) if measured is None else measured
-        raw = not self.selection.is_counts
-
-        def values(cells: slice) -> NDArray[np.float32]:
-            part = expression.take(cells, columns, raw=raw).toarray()
-            block = np.zeros((len(part), len(there)), dtype=np.float32)
-            block[:, there] = part
-            return block
-
-        with one_thread():
-            return self.module.predict_all(expression.n_obs, values, len(there), there)
+        columns = np.arange(len(present))
+        return _Read(expression, columns, measured, present, raw=not selection.is_counts)
 
     def _cell_names(self, adata: AnnData | None) -> pd.Index:
         """Return the names of the cells that are predicted."""
         if adata is not None:
             return adata.obs_names
         return self.adata.obs_names if self._problem is None else self._problem.obs_names
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """Expression of the genes that the network reads, as far as they were measured."""
+
+    expression: Expression
+    columns: NDArray[np.intp]  # of those that were measured
+    measured: NDArray[np.bool_]  # (n_genes,)
+    genes: Sequence[str]  # those that were measured
+    raw: bool
+
+    def values(self, cells: NDArray[np.intp] | slice) -> NDArray[np.float32]:
+        """Return measured genes of some cells, ``(n_cells, n_measured)``."""
+        return self.expression.take(cells, self.columns, raw=self.raw).toarray()
+
+    def wide(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Put zeros in the place of genes that were not measured, ``(n_cells, n_genes)``."""
+        if self.measured.all():
+            return values
+        block = np.zeros((len(values), len(self.measured)), dtype=np.float32)
+        block[:, self.measured] = values
+        return block
+
+    def padded(self, cells: NDArray[np.intp] | slice) -> NDArray[np.float32]:
+        """Return all genes of some cells, zeros where they were not measured."""
+        return self.wide(self.values(cells))
 
 
 def _measured(adata: AnnData, genes: Sequence[str], missing: Missing) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import torch
 from scvi.model.base import BaseModelClass
 
+from yoto_sc.assay import Reference
 from yoto_sc.judge import Selection
 from yoto_sc.model._files import damaged, read_model, write_model
 from yoto_sc.teach import Decoder
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 _DECODER, _DECODED = "decoder.", ("weights", "intercept", "correlation")
 """What the arrays of a decoder are called among the weights."""
+_REFERENCE = "reference."
+_REMEMBERED = ("shares", "means", "squares", "counts", "fewest", "depths")
+"""What the arrays of a reference are called among the weights."""
 _FORMER = {"n_candidates"}
 """Arguments that models of the first version were saved with, and that are no more."""
 
@@ -74,6 +78,12 @@ class SavingMixin(BaseModelClass):
                 f"{_DECODER}{name}": torch.from_numpy(getattr(self.decoder_, name))
                 for name in _DECODED
             }
+        if self.reference_ is not None:
+            description["reference_task"] = self.reference_.task
+            weights |= {
+                f"{_REFERENCE}{name}": torch.from_numpy(getattr(self.reference_, name))
+                for name in _REMEMBERED
+            }
         write_model(dir_path, description, weights, overwrite=overwrite)
 
     @classmethod
@@ -129,6 +139,9 @@ class SavingMixin(BaseModelClass):
             if "decoder_total" in description:
                 arrays = {name: weights.pop(f"{_DECODER}{name}").numpy() for name in _DECODED}
                 model.decoder_ = Decoder(float(description["decoder_total"]), **arrays)
+            if "reference_task" in description:
+                arrays = {n: weights.pop(f"{_REFERENCE}{n}").numpy() for n in _REMEMBERED}
+                model.reference_ = Reference(int(description["reference_task"]), **arrays)
             model.module.load_state_dict(weights)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise damaged(dir_path, "its parts do not fit together") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from yoto_sc._checks import check_adata, check_fraction, check_written_keys
-from yoto_sc._keys import DEFAULT_KEY, Keys
+from yoto_sc._keys import ADAPTATION, DEFAULT_KEY, Keys
 from yoto_sc.tl._models import as_model
 from yoto_sc.tl._write import result_places, write_predictions
 
@@ -24,6 +24,7 @@ def predict(
     n_genes: int | None = None,
     layer: str | None = None,
     missing: Literal["error", "zero"] = "error",
+    adapt: Literal["auto", "none", "genes"] = "auto",
     min_confidence: float | None = None,
     key_added: str = DEFAULT_KEY,
     copy: bool = False,
@@ -32,8 +33,10 @@ def predict(
 
     Confidences are calibrated by how the first of the two trainings did on its held-out cells
     (temperature scaling, Guo et al. 2017, arXiv:1706.04599), so they hold for cells like these: of
-    the cells labelled with 0.9, about nine of ten are right. On cells of another technology or of
-    a type never seen, they may be too high.
+    the cells labelled with 0.9, about nine of ten are right. Cells of another technology are
+    aligned with the reference, gene by gene and without labels, where that is safe (`adapt`); of
+    types never seen, confidences may be too high. Cells without a count of the panel get no label,
+    nor do those of one or two, where the reference has hardly any such cell.
 
     Parameters
     ----------
@@ -53,6 +56,15 @@ def predict(
         tell the network that they are unmeasured, and log a warning with the scores to expect.
         These are rough: they add up what each gene costs when it alone is missing, which was
         measured on the cells that were learned from.
+    adapt
+        What to do about another assay, in which genes are detected otherwise. ``"auto"``: counts
+        far below or above those of the reference are scaled to what the network has learned to
+        bear, and genes are aligned if they differ, unless there are fewer than 20 cells or the
+        composition is another one (such as a sample of one cell type); all else stays as it is.
+        Predictions then depend on the whole query. ``"genes"``: genes are aligned in any case.
+        ``"none"``: each cell is labelled by itself, as streams of cells need it. See the method
+        page for the equations. What was done is logged at level INFO; a warning names what is odd
+        about a query.
     min_confidence
         Cells with less confidence than this get no label (NA); `None`: every cell gets one.
     key_added
@@ -73,6 +85,14 @@ def predict(
         Prediction of a vector, as an array or as a table, as the labels were.
     adata.obsm["X_yoto"] : float32, shape ``(n_obs, n_latent)``
         Shared representation.
+
+    adata.uns["yoto"]["adaptation"] : dict
+        What was found and done, unless ``adapt="none"``: ``is_applied`` and the ``reason``,
+        ``depth`` (counts in a cell, relative to a reference of the same composition),
+        ``scaled_by``, ``difference`` (standard deviation of the logarithms of the factors beyond
+        chance), ``composition_distance`` (total variation), ``n_untold`` (cells with too few
+        counts), and tables ``genes`` (how well each is detected beside the others, its
+        ``factor``) and ``composition`` (``share`` of each class).
 
     Raises
     ------
@@ -106,15 +126,23 @@ def predict(
     for place, written in result_places(names, model.tasks).items():
         labels = [task.name for task in model.tasks if task.place == place]
         check_written_keys(names, written, labels, place)
-    predictions, latent = model.predict_all(adata, layer=layer, n_genes=n_genes, missing=missing)
+    query, genes = model.label(adata, layer=layer, n_genes=n_genes, missing=missing, adapt=adapt)
     adata = adata.copy() if copy else adata
     write_predictions(
         adata,
         names,
         model.tasks,
-        predictions,
-        latent,
+        query.predictions,
+        query.latent,
         levels=model.selection.levels,
         min_confidence=min_confidence,
+        untold=query.untold,
     )
+    stored = dict(adata.uns.get(names.uns, {}))
+    stored.pop(ADAPTATION, None)
+    done = query.to_uns(genes, model.reference_groups())
+    if done is not None:
+        stored[ADAPTATION] = done
+    if stored or names.uns in adata.uns:
+        adata.uns[names.uns] = stored
     return adata if copy else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from yoto_sc._checks import check_integer, check_no_repeats
+from yoto_sc.assay import Robust
 from yoto_sc.rules import Requirements, check_n_genes
 from yoto_sc.teach import UnlabeledCells
 
@@ -30,7 +31,7 @@ class Request:
 
     n_genes: int | Literal["auto"]
     random_state: int = 0
-    robust: Literal["thin"] | None = None
+    robust: Robust | None = None
     unlabeled_cells: UnlabeledCells = "auto"
     max_steps: int | None = None
     accelerator: str = "auto"
@@ -44,8 +45,10 @@ class Request:
         check_no_repeats("model_kwargs", self.model_kwargs, ["n_genes", *rules, "random_state"])
         named = ["max_steps", "accelerator", "devices", "progress_bar"]
         check_no_repeats("train_kwargs", self.train_kwargs, named)
-        if self.robust not in (None, "thin"):
-            raise ValueError(f'robust must be "thin" or None, not {self.robust!r}.')
+        if self.robust not in (None, *get_args(Robust)):
+            raise ValueError(
+                f"robust must be None or one of {get_args(Robust)}, not {self.robust!r}."
+            )
         if self.unlabeled_cells not in get_args(UnlabeledCells):
             raise ValueError(
                 f"unlabeled_cells must be one of {get_args(UnlabeledCells)}, not "
@@ -64,8 +67,8 @@ class Request:
             No panel of `n_genes` follows the rules, or counts are needed and there are none.
         """
         check_n_genes(self.n_genes, problem.rules)
-        if self.robust == "thin":
-            problem.expression.require_counts('robust="thin"')
+        if self.robust is not None:
+            problem.expression.require_counts(f'robust="{self.robust}"')
 
     def train(self, problem: Problem, **more: Any) -> YOTO:
         """Train a model.
@@ -80,7 +83,7 @@ class Request:
         given = dict(self.train_kwargs or {})
         plan_kwargs = {
             "unlabeled_cells": self.unlabeled_cells,
-            **({"thin": True} if self.robust else {}),
+            "robust": self.robust,
             **(given.get("plan_kwargs") or {}),
         }
         model = YOTO.from_problem(

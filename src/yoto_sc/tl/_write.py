@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
@@ -60,8 +61,9 @@ def write_predictions(
     *,
     levels: Levels,
     min_confidence: float | None = None,
+    untold: NDArray[np.bool_] | None = None,
 ) -> None:
-    """Write predictions, confidences and the representation of all cells."""
+    """Write predictions, confidences and the representation; none for the cells `untold`."""
     without = levels.without_label(predictions, min_confidence)
     for position, (task, prediction) in enumerate(zip(tasks, predictions, strict=True)):
         written = task.written(names, prediction, adata.obs_names, min_confidence)
@@ -69,4 +71,13 @@ def write_predictions(
             getattr(adata, task.place)[column] = values
         if position in without and without[position].any():
             adata.obs.loc[without[position], names.prediction(task.name)] = None
+    if untold is not None and untold.any():
+        for task in tasks:
+            for column in task.columns(names):
+                values = getattr(adata, task.place)[column]
+                if isinstance(values, pd.Series | pd.DataFrame):
+                    values = values.mask(untold)
+                else:
+                    values[untold] = np.nan
+                getattr(adata, task.place)[column] = values
     adata.obsm[names.latent] = latent

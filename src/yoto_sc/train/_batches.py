@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 
+from yoto_sc.assay import imitate
 from yoto_sc.judge import at_most
 from yoto_sc.train._module import X_KEY, task_key
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 _DENSE_BYTES = 256 * 2**20
 """The genes of the training cells are held densely if they take no more than this."""
-_SMALLEST_SHARE = 0.1
-"""Thinned cells keep at least this share of their counts, on average."""
 _SAMPLE_CELLS = 20_000
 """The order of the panel is taken from at most this many training cells."""
 _WATCHED_CELLS = 5000
@@ -134,7 +133,7 @@ class SelectionData(LightningDataModule):
         rng: np.random.Generator,
     ) -> None:
         super().__init__()
-        self._thin_rng, watched_rng = rng.spawn(2)
+        self._noise_rng, watched_rng = rng.spawn(2)
         self.train, self.validation = (
             Cells(lesson.problem.expression.take(cells, genes), [array[cells] for array in labels])
             for cells, labels in (
@@ -146,7 +145,7 @@ class SelectionData(LightningDataModule):
         self._cells = _Shuffled(len(self.train), n_members, rng)
         self._batch_size = recipe.batch_size
         self._sample_seed = int(rng.integers(2**31))
-        self._thin = recipe.thin
+        self._robust = recipe.robust
         self.n_steps = -(-int(recipe.max_steps) // _N_EPOCHS)
         self.n_epochs = -(-int(recipe.max_steps) // self.n_steps)
 
@@ -172,20 +171,10 @@ class SelectionData(LightningDataModule):
 
     def _next_batch(self) -> Tensors:
         batch = self.train.batch(self._cells.draw(self._batch_size))
-        if self._thin:
-            _thin(batch[X_KEY].numpy(), self._thin_rng)
+        if self._robust is not None:
+            values = imitate(batch[X_KEY].numpy(), self._robust, self._noise_rng)
+            batch[X_KEY] = torch.from_numpy(values)
         return batch
-
-
-def _thin(values: NDArray[np.float32], rng: np.random.Generator) -> None:
-    """Let every cell keep a share of its counts, log-uniform from a tenth to all; in place.
-
-    `values` are ``log1p`` of counts, of shape ``(…, n_genes)``.
-    """
-    share = np.exp(rng.uniform(np.log(_SMALLEST_SHARE), 0, values.shape[:-1]))
-    expressed = values.nonzero()
-    counts = np.rint(np.expm1(values[expressed])).astype(np.int64)
-    values[expressed] = np.log1p(rng.binomial(counts, share[expressed[:-1]]))
 
 
 class _Loader:

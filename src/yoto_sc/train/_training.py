@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from yoto_sc.assay import Reference
 from yoto_sc.judge import (
     Answers,
     Selection,
@@ -231,7 +232,9 @@ class Training:
                 judgement.metrics.loc[task.name, task.metric],
             )
         selection = describe(trained, answers, judgement, describe_rng)
-        return Outcome(trained, selection, _decoder(judged, trained, teach_rng))
+        decoder = _decoder(judged, trained, teach_rng)
+        reference = Reference.of(*trained.data.sample(), problem.tasks, recipe.robust)
+        return Outcome(trained, selection, decoder, reference)
 
 
 @dataclass(frozen=True)
@@ -241,6 +244,7 @@ class Outcome:
     trained: Trained
     selection: Selection
     decoder: Decoder | None  # where the transcriptome was learned
+    reference: Reference  # what is remembered of the cells
 
 
 def _decoder(judged: Trained, trained: Trained, rng: np.random.Generator) -> Decoder | None:

@@ -1,0 +1,18 @@
+"""What another assay does to expression: imitated, recognised, and made good."""
+
+from yoto_sc.assay._alignment import Adapt, Alignment, Network, align
+from yoto_sc.assay._imitate import Robust, imitate
+from yoto_sc.assay._query import Query, label_cells
+from yoto_sc.assay._reference import Reference
+
+__all__ = [
+    "Adapt",
+    "Alignment",
+    "Network",
+    "Query",
+    "Reference",
+    "Robust",
+    "align",
+    "imitate",
+    "label_cells",
+]

@@ -1,0 +1,319 @@
+"""Aligning a query with the reference, without labels, where that is safe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from yoto_sc.assay._reference import Reference
+    from yoto_sc.data import Levels, Task
+
+    Answer = tuple[list[NDArray[Any]], NDArray[np.float32]]
+    """For each task its prediction, and the representation."""
+
+Adapt = Literal["auto", "none", "genes"]
+
+_FEWEST_CELLS = 20
+"""Queries of fewer cells are left as they are."""
+_OTHER_COMPOSITION = 0.4
+"""So are those whose predicted composition is this far (total variation) from the reference's."""
+_DIFFERENCE = 0.2
+"""And those whose genes are detected as the reference's are: standard deviation of log ratios."""
+_ROUNDS = 3
+_CONFIDENT = 0.7
+"""Share of the cells of each predicted class that self-training believes."""
+_PENALTY = 0.1
+"""Inverse penalty of its logistic regression, on genes of unit variance."""
+_SMALLEST_MEAN = 0.02
+"""Genes of fewer expected counts in a cell tell nothing of an assay."""
+_LARGEST_SCALE = 5.0
+_TINY = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """What predicts.
+
+    Parameters
+    ----------
+    predict
+        What it makes of expression on its scale, ``(n_obs, n_genes)``.
+    tasks
+        What it predicts.
+    levels
+        Which of them lie within others.
+    are_counts
+        Whether its scale is that of ``log1p`` of counts; else no depth is made good.
+    """
+
+    predict: Callable[[NDArray[np.float32]], Answer]
+    tasks: Sequence[Task]
+    levels: Levels
+    are_counts: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """How the cells of a query are brought to the scale of the reference.
+
+    Parameters
+    ----------
+    depth
+        Counts in a cell, relative to a reference of the same composition.
+    factors
+        How well each gene is detected beside the others, relative to the reference,
+        ``(n_genes,)``; the median is 1, and NaN stands for genes that tell nothing.
+    difference
+        How far the factors are from 1: standard deviation of their logarithms beyond chance.
+    composition
+        Shares of the classes of the query, as predicted, ``(n_groups,)``.
+    distance
+        Total variation between these and the shares in the reference.
+    expected
+        Counts of each gene in a cell of such depth and composition, ``(n_genes,)``.
+    scaled_by
+        What counts are multiplied by before the network reads them.
+    is_applied
+        Whether genes are aligned.
+    reason
+        Why, or why not.
+    slopes, offsets
+        Of aligned expression in expression, each ``(n_genes,)``; empty if not applied.
+    students
+        By the position of the task, what self-training has learned.
+    """
+
+    depth: float
+    factors: NDArray[np.float64]
+    difference: float
+    composition: NDArray[np.float64]
+    distance: float
+    expected: NDArray[np.float64]
+    scaled_by: float
+    is_applied: bool
+    reason: str
+    slopes: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    offsets: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    students: dict[int, Student] = field(default_factory=dict)
+
+    def label(self, values: NDArray[np.float32], network: Network) -> Answer:
+        """Predict cells of the query, ``(n_obs, n_genes)``; classes by the mean of views.
+
+        Views are the query at a depth that the network bears, the query aligned gene by gene,
+        and self-training. The mean is taken of logarithms of probabilities.
+        """
+        plain, latent = network.predict(self._at_depth(values))
+        if not self.is_applied:
+            return plain, latent
+        aligned, latent = network.predict(self._aligned(values))
+        mixed = [
+            _mean_of_logs([one, other]) if task.categories else (one + other) / 2
+            for task, one, other in zip(network.tasks, plain, aligned, strict=True)
+        ]
+        for position, student in self.students.items():
+            mixed[position] = _mean_of_logs([mixed[position], student.predict(values)])
+        agreed = network.levels.reconcile(mixed)
+        return [prediction.astype(np.float32) for prediction in agreed], latent
+
+    def __str__(self) -> str:
+        """Say in one line what was found and done."""
+        done = "The query was aligned gene by gene" if self.is_applied else "Genes were left"
+        scaled = "" if self.scaled_by == 1 else f", its counts times {self.scaled_by:.2g}"
+        return (
+            f"{done}{scaled} ({self.reason}): {self.depth:.2g} times the counts of the reference, "
+            f"factors of genes within {np.exp(self.difference):.2g}, composition "
+            f"{self.distance:.2f} away."
+        )
+
+    def _at_depth(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.scaled_by == 1:
+            return values
+        scaled: NDArray[np.float32] = np.log1p(np.expm1(values) * np.float32(self.scaled_by))
+        return scaled
+
+    def _aligned(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return values * self.slopes + self.offsets
+
+
+@dataclass(frozen=True, eq=False)
+class Student:
+    """Logistic regression on a query, learned from what was predicted with most confidence."""
+
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    weights: NDArray[np.float64]  # (n_genes, n_classes)
+    intercept: NDArray[np.float64]  # -inf for classes it has not seen
+
+    @classmethod
+    def of(cls, values: NDArray[np.float32], believed: NDArray[np.float64]) -> Student | None:
+        """Learn from ``(n_obs, n_genes)`` and probabilities; `None`, if one class is predicted."""
+        predicted, confidence = believed.argmax(axis=1), believed.max(axis=1)
+        kept = np.zeros(len(predicted), dtype=bool)
+        for code in np.unique(predicted):
+            own = np.flatnonzero(predicted == code)
+            n_kept = int(np.ceil(_CONFIDENT * len(own)))
+            kept[own[np.argsort(-confidence[own], kind="stable")[:n_kept]]] = True
+        codes, counts = np.unique(predicted[kept], return_counts=True)
+        if len(codes) < 2:
+            return None
+        mean, scale = values.mean(axis=0), values.std(axis=0) + np.float32(1e-3)
+        weights = (counts**-0.5)[np.searchsorted(codes, predicted[kept])]
+        model = LogisticRegression(C=_PENALTY, tol=1e-3, max_iter=200).fit(
+            (values[kept] - mean) / scale, predicted[kept], weights / weights.mean()
+        )
+        coefficients, intercept = model.coef_, model.intercept_
+        if len(codes) == 2:  # scikit-learn keeps one row for two classes
+            coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
+            intercept = np.concatenate([[0.0], intercept])
+        full = np.zeros((values.shape[1], believed.shape[1]))
+        full[:, codes] = coefficients.T
+        offsets = np.full(believed.shape[1], -np.inf)
+        offsets[codes] = intercept
+        return cls(mean, scale, full, offsets)
+
+    def predict(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return probabilities, ``(n_obs, n_classes)``."""
+        scores = (values - self.mean) / self.scale @ self.weights + self.intercept
+        return np.asarray(softmax(scores, axis=1))
+
+
+def align(
+    values: NDArray[np.float32],
+    reference: Reference,
+    network: Network,
+    adapt: Adapt = "auto",
+) -> Alignment:
+    r"""Find out how a query differs from the reference, and whether to align it.
+
+    Expected counts of a composition :math:`\pi` are :math:`\sum_c \pi_c \mu_{cg}`, with the
+    reference's means by class. The depth is the ratio of total counts; what is left of the ratio
+    of a gene's means is its factor. If genes are aligned, the logarithms of the query's counts are
+    shifted and scaled, gene by gene, to mean and standard deviation of the reference in the
+    query's composition, which is predicted in turn, three times over. A depth that the network
+    has not learned to bear is brought to the nearest that it has, in any case.
+
+    Parameters
+    ----------
+    values
+        Some cells of the query on the model's scale, ``(n_obs, n_genes)``.
+    reference
+        Of these genes.
+    network
+        What reads them.
+    adapt
+        ``"auto"``: align genes unless there are few cells, the composition is another one, or the
+        genes are detected as in the reference. ``"genes"``: align them if there are two cells.
+    """
+    shares = reference.shares.astype(np.float64)
+    counts = np.expm1(values)
+    depth = _ratio(counts, shares @ reference.counts)
+    scaled_by = 1.0
+    if network.are_counts and depth > 0:
+        scaled_by = float(np.clip(depth, *reference.depths)) / depth
+    scaled = values if scaled_by == 1 else np.log1p(counts * np.float32(scaled_by))
+    plain, _ = network.predict(scaled)
+    grouped = reference.task >= 0
+    composition = reference.composition(plain[reference.task]) if grouped else shares
+    distance = 0.5 * float(np.abs(_shares(plain, reference) - shares).sum())
+    expected = composition @ reference.counts
+    depth = _ratio(counts, expected)
+    factors, difference = _factors(counts, expected * depth)
+    reason = ""
+    if adapt == "auto":
+        reason = _why_not(len(values), distance, difference, grouped=grouped)
+    elif len(values) < 2:
+        reason = "one cell has no moments"
+    found = Alignment(
+        depth=depth,
+        factors=factors,
+        difference=difference,
+        composition=composition,
+        distance=distance,
+        expected=expected * depth,
+        scaled_by=scaled_by,
+        is_applied=False,
+        reason=reason,
+    )
+    if reason:
+        return found
+    mixture, aligned = shares, plain
+    spread = values.std(axis=0).astype(np.float64) + 1e-3
+    for _ in range(_ROUNDS):
+        mean, scale = reference.mixture(mixture)
+        slopes = np.minimum(scale / spread, _LARGEST_SCALE).astype(np.float32)
+        offsets = (mean - slopes * values.mean(axis=0)).astype(np.float32)
+        aligned, _ = network.predict(values * slopes + offsets)
+        if grouped:
+            mixture = reference.composition(aligned[reference.task])
+    students = {}
+    for position, task in enumerate(network.tasks):
+        if task.categories:
+            believed = _mean_of_logs([plain[position], aligned[position]])
+            student = Student.of(values, believed)
+            if student is not None:
+                students[position] = student
+    return replace(
+        found,
+        composition=mixture,
+        is_applied=True,
+        reason="asked for" if adapt == "genes" else "genes are detected otherwise",
+        slopes=slopes,
+        offsets=offsets,
+        students=students,
+    )
+
+
+def _why_not(n_cells: int, distance: float, difference: float, *, grouped: bool) -> str:
+    """Return why a query is left as it is; empty, if there is no reason."""
+    if not grouped:
+        return "without classes, no composition can be told from an assay"
+    if n_cells < _FEWEST_CELLS:
+        return f"fewer than {_FEWEST_CELLS} cells"
+    if distance > _OTHER_COMPOSITION:
+        return "the composition is another one"
+    if difference < _DIFFERENCE:
+        return "genes are detected as in the reference"
+    return ""
+
+
+def _shares(predictions: Sequence[NDArray[Any]], reference: Reference) -> NDArray[np.float64]:
+    if reference.task < 0 or not len(predictions[0]):
+        return reference.shares.astype(np.float64)
+    return np.asarray(predictions[reference.task].mean(axis=0, dtype=np.float64))
+
+
+def _ratio(counts: NDArray[np.float32], expected: NDArray[np.float64]) -> float:
+    """Return the ratio of total counts; 1 if nothing can be told."""
+    total = float(counts.sum(axis=1, dtype=np.float64).mean()) if len(counts) else 0.0
+    return total / float(expected.sum()) if expected.sum() > 0 and total > 0 else 1.0
+
+
+def _factors(
+    counts: NDArray[np.float32], expected: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Return the factor of each gene, and how far they are from 1, beyond chance."""
+    told = expected > _SMALLEST_MEAN
+    if told.sum() < 2 or len(counts) < 2:
+        return np.full(counts.shape[1], np.nan), 0.0
+    observed = counts.mean(axis=0, dtype=np.float64)
+    floor = _SMALLEST_MEAN / 2
+    logs = np.log((observed + floor) / (expected + floor))
+    logs -= np.median(logs[told])
+    error = counts.std(axis=0, dtype=np.float64) / np.sqrt(len(counts)) / (observed + floor)
+    spread = 1.4826 * float(np.median(np.abs(logs[told])))
+    beyond = np.sqrt(max(spread**2 - float(np.median(error[told])) ** 2, 0.0))
+    return np.where(told, np.exp(logs), np.nan), float(beyond)
+
+
+def _mean_of_logs(views: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+    logs = [np.log(np.maximum(view, _TINY)) for view in views]
+    return np.asarray(softmax(np.mean(logs, axis=0), axis=1))

@@ -1,0 +1,129 @@
+"""What a model remembers of the cells it learned from: a few sums by class, and no cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from yoto_sc.assay._imitate import borne_depths
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from yoto_sc.assay._imitate import Robust
+    from yoto_sc.data import Task
+
+_FEW = 3
+"""Cells of at least this many counts are labelled in any case."""
+_PRIOR_CELLS = 5.0
+"""So many cells in the reference's composition count beside those of a query."""
+_RARE = 0.01
+"""Cells of fewer counts are not, if no larger share of the reference's cells has as few."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Moments of the genes that a network reads, in its training cells.
+
+    Parameters
+    ----------
+    task
+        Position of the task whose classes are the groups; -1: all cells are one group.
+    shares
+        Of the groups in the cells, ``(n_groups,)``.
+    means, squares
+        Of expression on the model's scale, and of its square, ``(n_groups, n_genes)``.
+    counts
+        Means of ``expm1`` of it: of counts, where it is their ``log1p``; ``(n_groups, n_genes)``.
+    fewest
+        Cells with fewer counts of the first genes than this cannot be told, ``(n_genes,)``.
+    depths
+        The least and the greatest depth that the network bears, ``(2,)``.
+    """
+
+    task: int
+    shares: NDArray[np.float32]
+    means: NDArray[np.float32]
+    squares: NDArray[np.float32]
+    counts: NDArray[np.float32]
+    fewest: NDArray[np.float32]
+    depths: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls,
+        values: NDArray[np.float32],
+        labels: Sequence[NDArray[Any]],
+        tasks: Sequence[Task],
+        robust: Robust | None = None,
+    ) -> Self:
+        """Take the moments.
+
+        Parameters
+        ----------
+        values
+            Expression on the model's scale, ``(n_obs, n_genes)``.
+        labels
+            For each task, encoded labels. Cells without a label of the task with most classes are
+            left out.
+        robust
+            Which assays were imitated in training.
+        """
+        sizes = [len(task.categories) for task in tasks]
+        task = int(np.argmax(sizes)) if max(sizes) else -1
+        members = np.ones((len(values), 1))
+        if task >= 0:
+            codes = labels[task]
+            members = codes if codes.ndim == 2 else codes[:, None] == np.arange(sizes[task])
+        members = members.astype(np.float32)
+        totals = members.sum(axis=0, dtype=np.float64)
+        counts = np.expm1(values)
+
+        def means(of: NDArray[np.float32]) -> NDArray[np.float32]:
+            overall = members.sum(axis=1) @ of / totals.sum()
+            sums = members.T @ of
+            found = np.where(
+                totals[:, None] > 0, sums / np.maximum(totals, 1e-9)[:, None], overall
+            )
+            return found.astype(np.float32)
+
+        rare = np.quantile(np.cumsum(counts, axis=1), _RARE, axis=0)
+        return cls(
+            task,
+            (totals / totals.sum()).astype(np.float32),
+            means(values),
+            means(values**2),
+            means(counts),
+            np.clip(rare, 1, _FEW).astype(np.float32),
+            np.array(borne_depths(robust), dtype=np.float32),
+        )
+
+    def of_genes(self, genes: NDArray[np.intp]) -> Self:
+        """Return what is remembered of some genes."""
+        return replace(
+            self,
+            means=self.means[:, genes],
+            squares=self.squares[:, genes],
+            counts=self.counts[:, genes],
+            fewest=self.fewest[genes],
+        )
+
+    def mixture(
+        self, shares: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return means and standard deviations in another composition, each ``(n_genes,)``."""
+        mean = shares @ self.means
+        variance = shares @ self.squares - mean**2
+        return mean, np.sqrt(np.maximum(variance, 1e-6))
+
+    def composition(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return shares of the groups, from probabilities ``(n_obs, n_groups)``.
+
+        A few cells in the composition of the reference are added.
+        """
+        total: NDArray[np.float64] = probabilities.sum(axis=0) + _PRIOR_CELLS * self.shares
+        return total / total.sum()
