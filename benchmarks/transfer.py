@@ -145,9 +145,10 @@ def of_pairs(results: Results, args: argparse.Namespace) -> None:
 
 def of_rivals(results: Results, args: argparse.Namespace) -> None:
     """Label the query with what others make of the same panel."""
+    setting = "rivals whole" if args.whole else "rivals"
     for pair, seed, size in _asked(args):
         for name in args.rivals:
-            run = Run(pair.name, pair.key, "rivals", seed, name, size)
+            run = Run(pair.name, pair.key, setting, seed, name, size)
             if run in results.done:
                 continue
             if module := missing_module(name):
@@ -571,8 +572,8 @@ def write_tables(path: Path, to: Path) -> None:
         "A method is shown where it has all pairs of a kind. The ceiling knows the labels of half "
         "of the query, and is judged on the other half.\n",
     ]
-    for setting, title in (("pairs", ""), ("pairs whole", ", cells of other classes in it")):
-        own = rows[rows["setting"].isin([setting, "rivals"] if not title else [setting])]
+    for whole, title in (("", ""), (" whole", ", cells of other classes in it")):
+        own = rows[rows["setting"].isin([f"pairs{whole}", f"rivals{whole}"])]
         if len(own):
             parts += [f"## The query{title}\n", *_pair_tables(own)]
     parts += _depth_tables(rows[rows["setting"] == "depth"])
