@@ -656,7 +656,8 @@ def _score_tables(
             yield f"**{title}**\n"
         for size, part in averaged.items():
             yield f"{size} genes:\n"
-            yield spread_table(part, ["over"], names, lower=lower)
+            ceilings = [f"{robust} ceiling" for robust in ROBUST]
+            yield spread_table(part, ["over"], names, lower=lower, unranked=ceilings)
 
 
 def _over_pairs(rows: pd.DataFrame, *, lower: bool) -> pd.DataFrame:
