@@ -11,7 +11,12 @@ if TYPE_CHECKING:
 
 
 def spread_table(
-    rows: pd.DataFrame, columns: Sequence[str], names: Mapping[str, str], *, lower: bool = False
+    rows: pd.DataFrame,
+    columns: Sequence[str],
+    names: Mapping[str, str],
+    *,
+    lower: bool = False,
+    unranked: Sequence[str] = (),
 ) -> str:
     """Write a score as methods by whatever `columns` hold: mean ± standard deviation.
 
@@ -25,17 +30,24 @@ def spread_table(
         The methods to show, in order, as they are written.
     lower
         Whether the best is the lowest. It is bold, if there are several.
+    unranked
+        Methods that cannot be the best.
     """
     groups = rows.groupby(["method", *columns], sort=False)["value"]
     means, spread = (part.unstack(list(columns)) for part in (groups.mean(), groups.std()))
     means = means.loc[[name for name in names if name in means.index]]
-    best = (means.min() if lower else means.max()).round(3)
-    if len(means) == 1:
+    ranked = means.drop(index=list(unranked), errors="ignore")
+    best = (ranked.min() if lower else ranked.max()).round(3)
+    if len(ranked) == 1:
         best = best * float("nan")
     lines = [["", *map(_head, means)], ["---", *["---:"] * means.shape[1]]]
     for method in means.index:
         cells = [
-            _cell(means.loc[method, column], spread.loc[method, column], best[column])
+            _cell(
+                means.loc[method, column],
+                spread.loc[method, column],
+                best[column] if method in ranked.index else float("nan"),
+            )
             for column in means
         ]
         lines.append([names[method], *cells])

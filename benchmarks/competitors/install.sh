@@ -19,6 +19,8 @@ declare -A packages=(
     [nsforest]="nsforest==4.1 plotly" # imports plotly without declaring it
     [scmer]="scmer==0.1.3 anndata $torch"
     [activesvc]="activeSVC==4.0.1 anndata scikit-learn"
+    # Rivals of transfer.py, which runs in this environment, the package in it.
+    [transfer]="celltypist==1.7.1 harmonypy==2.1.0 bbknn==1.6.0 leidenalg -c constraints.txt -e . $torch"
 )
 
 install() {
