@@ -692,6 +692,14 @@ def test_zarr_in_and_an_earlier_result_replaced(
     assert "macro_f1" not in out
 
 
+def test_batches_are_named(folder: Path) -> None:
+    words = ["--categorical-key", "task_0", "--n-genes", "4", "--max-steps", "10", "--quiet"]
+    words += ["--group-key", "none", "--batch-key", "donor", "--accelerator", "cpu"]
+    assert cli.main(["select", "data.h5ad", *words, "-o", "new"]) == 0
+    stored = anndata.read_h5ad(folder / "new" / "selected.h5ad").uns["yoto"]
+    assert stored["params"]["batch_key"] == "donor"
+
+
 def test_demo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,6 +87,31 @@ def check_split_is_no_task(
         )
 
 
+def check_batch_key(obs: pd.DataFrame, batch_key: str | None, tasks: Collection[str]) -> None:
+    """Refuse a column that holds no batches, or that is to be predicted."""
+    if batch_key is None:
+        return
+    if not isinstance(batch_key, str):
+        raise TypeError(f"batch_key must be the name of an obs column, not {batch_key!r}.")
+    check_column(obs, batch_key, "batch_key")
+    n_batches = obs[batch_key].nunique(dropna=False)
+    if n_batches < 2:
+        raise ValueError(
+            f"batch_key={batch_key!r} has {n_batches} group; differences between batches need at "
+            "least 2. Pass None if there are no batches."
+        )
+    if n_batches > len(obs) / 2:
+        raise ValueError(
+            f"batch_key={batch_key!r} has {n_batches} groups for {len(obs)} cells; batches need "
+            "several cells each. Name a column of donors, plates or the like."
+        )
+    if batch_key in tasks:
+        raise ValueError(
+            f"batch_key={batch_key!r} is also a task; what is to count for nothing cannot be "
+            "learned."
+        )
+
+
 def check_not_foreign(
     adata: AnnData,
     keys: Keys,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from anndata import AnnData
 
-from yoto_sc._checks import as_list, check_split_is_no_task, check_split_key
+from yoto_sc._checks import as_list, check_batch_key, check_split_is_no_task, check_split_key
 from yoto_sc.data import (
     Transcriptome,
     check_task_keys,
@@ -52,6 +52,8 @@ class Problem:
         Categories that stand for "no label".
     requirements, rules
         What is asked of a panel, as given, and what follows from it.
+    batch_key
+        Obs column, differences between whose groups count for nothing; `None`: there is none.
     """
 
     expression: Expression
@@ -62,6 +64,7 @@ class Problem:
     unlabeled: tuple[object, ...]
     requirements: Requirements
     rules: GeneRules
+    batch_key: str | None = None
 
     @classmethod
     def from_adata(
@@ -74,6 +77,7 @@ class Problem:
         class_weights: Mapping[str, Mapping[Any, float]] | None = None,
         layer: str | None = None,
         split_key: str | None = None,
+        batch_key: str | None = None,
         unlabeled: str | Sequence[object] = (),
         requirements: Requirements | None = None,
     ) -> Problem:
@@ -87,7 +91,9 @@ class Problem:
         check_task_keys(adata, keys, transcriptome)
         components = n_components(transcriptome, adata.n_obs, adata.n_vars)
         check_split_key(adata.obs, split_key)
-        check_split_is_no_task(split_key, [key for named in keys.values() for key in named])
+        named = [key for of_kind in keys.values() for key in of_kind]
+        check_split_is_no_task(split_key, named)
+        check_batch_key(adata.obs, batch_key, named)
         no_labels = tuple(c for c in as_list(unlabeled, "unlabeled") if not _is_missing(c))
         tasks = read_tasks(adata, keys, no_labels)
         if components:
@@ -97,6 +103,7 @@ class Problem:
             with_weights(tasks, task_weights, class_weights),
             layer=layer,
             split_key=split_key,
+            batch_key=batch_key,
             unlabeled=no_labels,
             requirements=requirements,
         )
@@ -109,6 +116,7 @@ class Problem:
         *,
         layer: str | None = None,
         split_key: str | None = None,
+        batch_key: str | None = None,
         unlabeled: tuple[object, ...] = (),
         requirements: Requirements | None = None,
     ) -> Problem:
@@ -125,6 +133,7 @@ class Problem:
             unlabeled,
             requirements,
             requirements.rules(adata, expression, categorical, unlabeled),
+            batch_key,
         )
 
     @property
@@ -143,6 +152,19 @@ class Problem:
     def groups(self) -> pd.Series | None:
         """Group of each cell, shape ``(n_obs,)``; `None` if cells are held out."""
         return None if self.split_key is None else self.tables.obs[self.split_key]
+
+    @cached_property
+    def batches(self) -> NDArray[np.intp] | None:
+        """Code of each cell's batch, ``(n_obs,)``; cells without one are a batch of their own."""
+        if self.batch_key is None:
+            return None
+        column = self.tables.obs[self.batch_key]
+        codes: NDArray[np.intp] = pd.factorize(column, use_na_sentinel=False)[0]
+        return codes
+
+    def batches_of(self, cells: NDArray[np.intp]) -> NDArray[np.intp] | None:
+        """Return the codes of some cells' batches; `None` if there are no batches."""
+        return None if self.batches is None else self.batches[cells]
 
     @property
     def keys(self) -> dict[str, list[str]]:

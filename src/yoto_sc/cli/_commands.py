@@ -95,6 +95,10 @@ def commands() -> None:
     option("--n-genes N|AUTO", "Size of the panel, or auto.", required=True),
     *tasks,
     option(
+        "--batch-key COLUMN",
+        "Column of obs, differences between whose groups count for nothing.",
+    ),
+    option(
         "--group-key COLUMN",
         "Column of obs whose groups are held out in one more training; auto looks for donors, "
         "none leaves it out.",

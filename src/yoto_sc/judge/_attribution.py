@@ -29,6 +29,7 @@ def attribute(
     told: NDArray[np.bool_],
     genes: Sequence[str],
     class_weight_power: float,
+    batches: NDArray[np.intp] | None = None,
 ) -> pd.DataFrame:
     """Tell what each panel gene is for, by the criterion that the selection starts from.
 
@@ -43,8 +44,9 @@ def attribute(
     by_task = np.zeros((len(genes), len(tasks)))
     categories = []
     for t, (task, observed_labels) in enumerate(zip(tasks, labels, strict=True)):
+        target = task.target(observed_labels).within(batches)
         complete, without = confusion_without(
-            values, task.target(observed_labels), class_weight_power=class_weight_power
+            values, target, class_weight_power=class_weight_power
         )
         by_task[:, t] = np.sqrt(without.mean(axis=0)) - np.sqrt(complete.mean())
         rises = without - complete[:, None]

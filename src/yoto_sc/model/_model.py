@@ -13,6 +13,7 @@ from scvi.data.fields import LayerField
 
 from yoto_sc._checks import (
     as_list,
+    check_batch_key,
     check_fraction,
     check_integer,
     check_no_repeats,
@@ -198,6 +199,7 @@ class YOTO(PredictionMixin, SavingMixin):
         transcriptome: bool | int = False,
         split_key: str | None = None,
         unlabeled: Sequence[object] = (),
+        batch_key: str | None = None,
         **kwargs: Any,
     ) -> None:
         """Register expression and labels; writes ``_scvi_*`` columns and entries to `adata`.
@@ -218,6 +220,9 @@ class YOTO(PredictionMixin, SavingMixin):
             Column of ``adata.obs`` whose groups are held out whole.
         unlabeled
             Categories that stand for "no label".
+        batch_key
+            Column of ``adata.obs``, differences between whose groups count for nothing; see
+            :func:`yoto_sc.tl.select`.
         **kwargs
             Passed to scvi-tools' ``register_fields``.
         """
@@ -233,6 +238,7 @@ class YOTO(PredictionMixin, SavingMixin):
         if "source_registry" not in kwargs:  # new data need not have the labels
             check_task_keys(adata, keys, transcriptome)
             check_split_key(adata.obs, split_key)
+            check_batch_key(adata.obs, batch_key, [name for of in keys.values() for name in of])
             read = read_tasks(adata, keys, unlabeled)  # all of them, before anything is written
             labels = [task.encode(task.column(adata, task.name)) for task in read]
             point_out_no_labels(read, labels, unlabeled)
@@ -280,6 +286,7 @@ class YOTO(PredictionMixin, SavingMixin):
             layer=layer_of(problem.expression.source),
             split_key=problem.split_key,
             unlabeled=list(problem.unlabeled),
+            batch_key=problem.batch_key,
             transcriptome=problem.n_components,
             **{KINDS[kind].argument: named for kind, named in problem.keys.items()},
         )
@@ -428,5 +435,6 @@ def _problem_of(adata: AnnData, setup: Mapping[str, Any], requirements: Requirem
         layer=setup["layer"],
         split_key=setup["split_key"],
         unlabeled=setup["unlabeled"],
+        batch_key=setup.get("batch_key"),
         requirements=requirements,
     )

@@ -1,6 +1,7 @@
 """Closed-form selection: screening of candidates, the stepwise warm start, what a gene adds."""
 
 from yoto_sc.select._attribution import confusion_without
+from yoto_sc.select._batches import batch_spread
 from yoto_sc.select._screening import Screening, survey
 from yoto_sc.select._stepwise import stepwise_order
 from yoto_sc.select._targets import Classes, Numbers, Target, Vectors
@@ -11,6 +12,7 @@ __all__ = [
     "Screening",
     "Target",
     "Vectors",
+    "batch_spread",
     "confusion_without",
     "stepwise_order",
     "survey",

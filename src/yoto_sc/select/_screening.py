@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
-from yoto_sc.select._targets import Sums
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from yoto_sc.select._targets import Target
+    from yoto_sc.select._targets import Sums, Target
 
 _N_SHUFFLES, _CLEARLY, _N_BEST = 3, 1.25, 10
 """A task is told about if its best genes are so many times better than with shuffled labels."""
@@ -116,16 +114,20 @@ def survey(
     """
     groups = [versions for screening in screenings for versions in screening.versions]
     designs = [one.design() for versions in groups for one in versions]
+    designs += [versions[0].batch_design() for versions in groups]
     values, squares, *_ = reduce(
         sp.csr_matrix(sp.hstack(designs, format="csr")),
         np.column_stack([versions[0].seen for versions in groups]),
     )
     widths = [design.shape[1] for design in designs]
-    parts, rows = iter(np.split(values, np.cumsum(widths)[:-1])), iter(squares)
+    found = np.split(values, np.cumsum(widths)[:-1])
+    parts, by_batch, rows = iter(found[: -len(groups)]), iter(found[-len(groups) :]), iter(squares)
     for screening in screenings:
         screening.sums = [
-            [Sums(next(parts), of_squares) for _ in versions]
-            for versions, of_squares in zip(screening.versions, rows, strict=False)
+            [one.sums(next(parts), of_batches, of_squares) for one in versions]
+            for versions, of_batches, of_squares in zip(
+                screening.versions, by_batch, rows, strict=False
+            )
         ]
 
 

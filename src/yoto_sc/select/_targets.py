@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 
+from yoto_sc.select._batches import (
+    batch_columns,
+    batch_effects,
+    interactions,
+    without_batches,
+)
 from yoto_sc.select._moments import RIDGE, DirectionMoments, PairMoments, mean_lambda
 
 if TYPE_CHECKING:
@@ -47,10 +53,14 @@ class Target(ABC):
         Encoded labels, ``(n_obs,)`` or ``(n_obs, n_columns)``.
     weight
         What the task counts for beside others.
+    batches
+        Codes of the batches, differences between which count for nothing, ``(n_obs,)``; `None`:
+        there are none.
     """
 
     labels: NDArray[Any]
     weight: float = 1.0
+    batches: NDArray[np.intp] | None = field(default=None, kw_only=True)
 
     @property
     @abstractmethod
@@ -90,6 +100,44 @@ class Target(ABC):
         two points on the regression line, and what is around it; of vectors, the covariances of
         the columns with the genes, and those of the genes.
         """
+
+    def within(self, batches: NDArray[np.intp] | None) -> Self:
+        """Let differences between `batches` count for nothing; of one batch, there are none."""
+        if batches is None or len(np.unique(batches[self.seen])) < 2:
+            return self
+        return replace(self, batches=batches)
+
+    def batch_design(self) -> sp.csr_matrix:
+        """Return one column for each batch, with its cells that have a label."""
+        if self.batches is None:
+            return sp.csr_matrix((len(self.labels), 0))
+        return batch_columns(self.batches, self.seen)
+
+    def sums(
+        self,
+        by_column: NDArray[np.float64],
+        by_batch: NDArray[np.float64],
+        squares: NDArray[np.float64],
+    ) -> Sums:
+        """Return sums of expression, without what the batches add to it."""
+        if self.batches is None:
+            return Sums(by_column, squares)
+        design, batches = self.design(), self.batch_design()
+        effects = batch_effects(design, batches, by_column, by_batch)
+        n_cells = np.asarray(batches.sum(axis=0)).ravel()
+        return Sums(
+            by_column - (design.T @ batches) @ effects,
+            squares - 2 * (effects * by_batch).sum(axis=0) + n_cells @ effects**2,
+        )
+
+    def _seen_values(
+        self, values: NDArray[np.float32], weights: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Return the expression of the cells with a label, without what the batches add."""
+        seen = self.seen
+        if self.batches is None:
+            return values[seen]
+        return without_batches(values[seen], self.design()[seen], self.batches[seen], weights)
 
     def shuffled(self, rng: np.random.Generator) -> Self:
         """Deal the observed labels to the same cells at random."""
@@ -171,7 +219,7 @@ class Classes(Target):
             weights = shares.sum(axis=1)
             shares /= weights[:, None]
         weights /= weights.sum()
-        x, within, scale = _covariance(values[self.seen], weights)
+        x, within, scale = _covariance(self._seen_values(values, weights), weights)
         # Each class as a vector over the cells whose product with them is the sum of its cells; in
         # units of the root of its weight, what it explains is the square of this.
         roots = np.sqrt(weights)[:, None]
@@ -179,6 +227,12 @@ class Classes(Target):
         lengths = np.maximum(lengths, np.finfo(np.float64).tiny)
         between = ((shares * roots / lengths).astype(np.float32).T @ x).astype(np.float64) / scale
         within -= between.T @ between
+        if self.batches is not None:  # what varies from batch to batch counts twice
+            batches = self.batches[self.seen]
+            explained = (shares * roots / lengths).astype(np.float32) @ (between * scale)
+            groups = shares.argmax(axis=1) * (batches.max() + 1) + batches
+            varying, by_chance = interactions((x - explained) / scale, groups, weights)
+            within = (1 - by_chance) * within + varying
         within[np.diag_indices_from(within)] += ridge
         return PairMoments(between / lengths[:, None], within, self._weights())
 
@@ -240,7 +294,8 @@ class Numbers(Target):
     ) -> PairMoments:
         del class_weight_power
         target = self._standardized()
-        x, within, scale = _covariance(values[self.seen], np.full(len(target), 1 / len(target)))
+        weights = np.full(len(target), 1 / len(target))
+        x, within, scale = _covariance(self._seen_values(values, weights), weights)
         length = max(float(np.linalg.norm(target)), np.finfo(np.float64).tiny)
         between = ((target[None] / length).astype(np.float32) @ x).astype(np.float64) / scale
         within -= between.T @ between
@@ -294,7 +349,8 @@ class Vectors(Target):
         del class_weight_power
         columns, shares = _unit_variance(self.labels[self.seen])
         n = len(columns)
-        x, covariance, scale = _covariance(values[self.seen], np.full(n, 1 / n))
+        weights = np.full(n, 1 / n)
+        x, covariance, scale = _covariance(self._seen_values(values, weights), weights)
         projections = ((columns / np.sqrt(n)).astype(np.float32).T @ x).astype(np.float64) / scale
         covariance[np.diag_indices_from(covariance)] += ridge
         return DirectionMoments(projections, covariance, shares)

@@ -11,6 +11,7 @@ from yoto_sc import _keys
 from yoto_sc._checks import (
     as_list,
     check_adata,
+    check_batch_key,
     check_new_directory,
     check_not_foreign,
     check_split_is_no_task,
@@ -61,6 +62,7 @@ def select(
     class_weights: Mapping[str, Mapping[Any, float]] | None = None,
     layer: str | None = None,
     split_key: str | None = None,
+    batch_key: str | None = None,
     group_key: str | None = "auto",
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
@@ -140,6 +142,12 @@ def select(
     split_key
         Column of ``adata.obs`` (donor, patient, section) whose groups are held out whole, so that
         the scores hold for groups never seen. `None`: cells are held out.
+    batch_key
+        Column of ``adata.obs`` (donor, plate, chemistry), differences between whose groups count
+        for nothing in the selection of genes. Differences between labels are taken within batches,
+        which need not hold the same classes, and genes whose differences vary from batch to batch
+        count for less. Cells without an entry are a batch of their own. Predictions know of no
+        batch, so that they can be made of any cell. It may be `split_key` or `group_key`, too.
     group_key
         Column of ``adata.obs`` whose groups are held out in one more training, with the same
         arguments and seed, so that scores on groups never seen stand beside those on cells. It
@@ -302,10 +310,11 @@ def select(
     check_task_keys(adata, keys, transcriptome)
     check_split_key(adata.obs, split_key)
     tasks = [key for named in keys.values() for key in named]
+    check_batch_key(adata.obs, batch_key, tasks)
     group_key = _resolve_group_key(adata.obs, group_key, split_key, tasks)
     check_split_is_no_task(group_key, tasks, "group_key")
     written = result_places(names, named_tasks(keys, transcriptome))
-    check_written_keys(names, written["obs"], [*tasks, split_key, group_key])
+    check_written_keys(names, written["obs"], [*tasks, split_key, batch_key, group_key])
     check_written_keys(names, written["obsm"], as_list(obsm_keys, "obsm_keys"), "obsm")
     check_not_foreign(adata, names, written, requirements.var_columns)
     if model_dir is not None:
@@ -318,6 +327,7 @@ def select(
         class_weights=class_weights,
         layer=layer,
         split_key=split_key,
+        batch_key=batch_key,
         unlabeled=unlabeled,
         requirements=requirements,
     )
@@ -341,6 +351,7 @@ def select(
         "expression": problem.expression.source,
         "is_counts": problem.expression.is_counts,
         "split_key": split_key,
+        "batch_key": batch_key,
         "robust": robust,
         "unlabeled_cells": unlabeled_cells,
         "group_key": None if group_model is None else group_key,

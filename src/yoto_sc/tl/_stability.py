@@ -146,6 +146,7 @@ def stability(
     group_key = given.pop("group_key", "auto")
     if group_key != "auto":
         check_split_key(adata.obs, group_key, "group_key")
+    batch_key = given.pop("batch_key", None)
     rules_on: dict[str, Any] = {"include": include, "exclude": exclude, "candidates": candidates}
     rules_on |= {f.name: given.pop(f.name) for f in fields(Requirements) if f.name in given}
     requirements = Requirements(**rules_on)
@@ -169,6 +170,7 @@ def stability(
         **weights,
         layer=layer,
         split_key=split_key,
+        batch_key=batch_key,
         unlabeled=unlabeled,
         requirements=requirements,
     )
@@ -218,6 +220,7 @@ def stability(
         "transcriptome": problem.n_components or None,
         **weights_as_params(**weights),
         "split_key": split_key,
+        "batch_key": batch_key,
         "expression": problem.expression.source,
         **requirements.to_params(),
         "unlabeled": [str(category) for category in problem.unlabeled],

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from lightning.pytorch import LightningDataModule
 
 from yoto_sc.assay import imitate
 from yoto_sc.judge import at_most
+from yoto_sc.select import batch_spread
 from yoto_sc.train._module import X_KEY, task_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    import scipy.sparse as sp
     from numpy.typing import NDArray
 
     from yoto_sc.teach import Lesson
@@ -146,20 +147,32 @@ class SelectionData(LightningDataModule):
         self._batch_size = recipe.batch_size
         self._sample_seed = int(rng.integers(2**31))
         self._robust = recipe.robust
+        self._batches = lesson.problem.batches_of(lesson.split.train)
+        self._shift_rng = self._noise_rng.spawn(1)[0]
+        self._spread = _batch_spread(lesson, genes)
         self.n_steps = -(-int(recipe.max_steps) // _N_EPOCHS)
         self.n_epochs = -(-int(recipe.max_steps) // self.n_steps)
 
     def narrow(self, genes: NDArray[np.intp]) -> None:
         """Keep only some genes."""
         self.train.narrow(genes)
+        if self._spread is not None:
+            self._spread = self._spread[genes]
         self.validation.narrow(genes)
 
     def sample(self) -> tuple[NDArray[np.float32], list[NDArray[Any]]]:
         """Return expression and labels of at most 20,000 training cells."""
-        rng = np.random.default_rng(self._sample_seed)
-        cells = at_most(_SAMPLE_CELLS, np.arange(len(self.train)), rng)
+        cells = self._sampled()
         values: NDArray[np.float32] = self.train.batch(cells)[X_KEY].numpy()
         return values, [labels[cells] for labels in self.train.labels]
+
+    def sample_batches(self) -> NDArray[np.intp] | None:
+        """Return the batches of the cells of `sample`, ``(n_cells,)``; `None`: there are none."""
+        return None if self._batches is None else self._batches[self._sampled()]
+
+    def _sampled(self) -> NDArray[np.intp]:
+        rng = np.random.default_rng(self._sample_seed)
+        return at_most(_SAMPLE_CELLS, np.arange(len(self.train)), rng)
 
     def train_dataloader(self) -> _Loader:
         """Return one item for an epoch: what draws a batch of it when it is asked."""
@@ -174,7 +187,31 @@ class SelectionData(LightningDataModule):
         if self._robust is not None:
             values = imitate(batch[X_KEY].numpy(), self._robust, self._noise_rng)
             batch[X_KEY] = torch.from_numpy(values)
+        if self._spread is not None:
+            _shift(batch[X_KEY].numpy(), self._spread, self._shift_rng)
         return batch
+
+
+def _batch_spread(lesson: Lesson, genes: NDArray[np.intp]) -> NDArray[np.float32] | None:
+    """Return by how much batches differ in each gene, ``(n_genes,)``; `None`: there are none."""
+    problem, cells = lesson.problem, lesson.split.train
+    batches = problem.batches_of(cells)
+    if batches is None:
+        return None
+    designs = [
+        task.target(labels[cells]).design()
+        for task, labels in zip(problem.tasks, lesson.labels, strict=True)
+    ]
+    constant = sp.csr_matrix(np.ones((len(cells), 1)))
+    known = sp.hstack([constant, *designs], format="csr")
+    return batch_spread(problem.expression.take(cells, genes), known, batches)
+
+
+def _shift(
+    values: NDArray[np.float32], spread: NDArray[np.float32], rng: np.random.Generator
+) -> None:
+    """Add to every cell what another batch might add; in place, values ``(…, n_genes)``."""
+    values += spread * rng.standard_normal(values.shape, dtype=np.float32)
 
 
 class _Loader:

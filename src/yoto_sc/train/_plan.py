@@ -274,11 +274,12 @@ class SelectionTrainingPlan(LightningModule):
             return
         self._narrow(self.annealing.n_genes)
         values, labels = self._data.sample()
+        batches = self._data.sample_batches()
         rules = self._rules.subset(self.genes)
         order = stepwise_order(
             values,
             [
-                task.target(observed)
+                task.target(observed).within(batches)
                 for task, observed in compress(
                     zip(self.module.tasks, labels, strict=True), self.told
                 )

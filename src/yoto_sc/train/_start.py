@@ -59,7 +59,7 @@ def screen(lessons: Sequence[Lesson]) -> list[Screening]:
         hidden = np.ones(lesson.problem.expression.n_obs, dtype=bool)
         hidden[lesson.split.train] = False
         targets = [
-            task.target(task.blank(labels, hidden))
+            task.target(task.blank(labels, hidden)).within(lesson.problem.batches)
             for task, labels in zip(lesson.problem.tasks, lesson.labels, strict=True)
         ]
         # A task that nothing tells about would take the places of others, if there are any.
@@ -113,7 +113,7 @@ def find_start(
         stepwise_order(
             problem.expression.take(cells, screened).toarray(),
             [
-                task.target(labels[cells])
+                task.target(labels[cells]).within(problem.batches_of(cells))
                 for task, labels in compress(zip(problem.tasks, lesson.labels, strict=True), told)
             ],
             length,

@@ -310,6 +310,7 @@ def describe(
         trained.plan.told,
         genes,
         module.class_weight_power,
+        data.sample_batches(),
     )
     cells, index, original = data.validation, data.watched, split.validation
     if not len(cells):
