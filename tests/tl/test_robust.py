@@ -30,14 +30,13 @@ def test_helps_on_sparse_cells() -> None:
     )
     yt.model.YOTO.setup_anndata(full, categorical_keys=["type"])
     right = {}
-    for robust in (None, "thin", "technology"):
+    for robust in (None, "thin"):
         model = yt.model.YOTO(full, n_genes=2, n_members=2, n_hidden=16)
         model.train(150, plan_kwargs={"robust": robust}, accelerator="cpu", progress_bar=False)
         right[robust] = (model.predict(thinned)["type"] == thinned.obs["type"]).mean()
         assert (model.predict()["type"] == full.obs["type"]).mean() > 0.85
-    for robust in ("thin", "technology"):
-        assert right[robust] > 0.75
-        assert right[robust] > right[None] + 0.1
+    assert right["thin"] > 0.75
+    assert right["thin"] > right[None] + 0.1
 
 
 @pytest.mark.parametrize("robust", ["thin", "technology"])

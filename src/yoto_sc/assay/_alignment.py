@@ -129,7 +129,7 @@ class Alignment:
         done = "The query was aligned gene by gene" if self.is_applied else "Genes were left"
         scaled = "" if self.scaled_by == 1 else f", its counts times {self.scaled_by:.2g}"
         return (
-            f"{done}{scaled} ({self.reason}): {self.depth:.2g} times the counts of the reference, "
+            f"{done}{scaled} ({self.reason}): {self.depth:.2g} times as deep as the reference, "
             f"factors of genes within {np.exp(self.difference):.2g}, composition "
             f"{self.distance:.2f} away."
         )
@@ -217,7 +217,7 @@ def align(
     counts = np.expm1(values)
     depth = _ratio(counts, shares @ reference.counts)
     scaled_by = 1.0
-    if network.are_counts and depth > 0:
+    if network.are_counts and len(values) >= _FEWEST_CELLS:
         scaled_by = float(np.clip(depth, *reference.depths)) / depth
     scaled = values if scaled_by == 1 else np.log1p(counts * np.float32(scaled_by))
     plain, _ = network.predict(scaled)

@@ -152,11 +152,11 @@ def label_cells(
         totals.append(counts.sum(axis=1))
         by_gene.append(counts.sum(axis=0, dtype=np.float64))
     total = np.concatenate(totals)
-    fewest = 1.0 if reference is None or not network.are_counts else float(reference.fewest[-1])
+    fewest = 0.0 if reference is None else float(reference.fewest[-1])
     return Query(
         [np.concatenate(parts) for parts in zip(*(labels for labels, _ in blocks), strict=True)],
         np.concatenate([latent for _, latent in blocks]),
-        total < fewest if network.are_counts else total == 0,
+        (total < fewest) if network.are_counts else (total == 0) & (fewest > 0),
         alignment,
         np.sum(by_gene, axis=0),
     )

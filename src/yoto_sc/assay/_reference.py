@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from yoto_sc.data import Task
 
 _FEW = 3
-"""Cells of at least this many counts are labelled in any case."""
+"""Cells of at least this many counts of the panel are labelled in any case."""
 _PRIOR_CELLS = 5.0
 """So many cells in the reference's composition count beside those of a query."""
-_RARE = 0.01
-"""Cells of fewer counts are not, if no larger share of the reference's cells has as few."""
+_RARE = 0.005
+"""Those of fewer are not, nor empty ones, if no larger share of the reference's is like them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,14 +91,14 @@ class Reference:
             )
             return found.astype(np.float32)
 
-        rare = np.quantile(np.cumsum(counts, axis=1), _RARE, axis=0)
+        rare = np.quantile(np.cumsum(counts, axis=1), _RARE, axis=0, method="lower")
         return cls(
             task,
             (totals / totals.sum()).astype(np.float32),
             means(values),
             means(values**2),
             means(counts),
-            np.clip(rare, 1, _FEW).astype(np.float32),
+            np.minimum(np.round(rare, 3), _FEW).astype(np.float32),
             np.array(borne_depths(robust), dtype=np.float32),
         )
 

@@ -119,7 +119,20 @@ class Target(ABC):
         by_batch: NDArray[np.float64],
         squares: NDArray[np.float64],
     ) -> Sums:
-        """Return sums of expression, without what the batches add to it."""
+        """Return sums of expression, without what the batches add to it.
+
+        Parameters
+        ----------
+        by_column, by_batch
+            Sums over the cells by the columns of `design` and of `batch_design`, each
+            ``(n_columns, n_vars)``.
+        squares
+            Of squared expression of the cells with a label, ``(n_vars,)``.
+
+        Returns
+        -------
+        The sums, as :class:`Sums` has them.
+        """
         if self.batches is None:
             return Sums(by_column, squares)
         design, batches = self.design(), self.batch_design()
@@ -159,6 +172,8 @@ class Classes(Target):
         See :class:`Target`.
     class_weights
         What each class counts for beside others, by its code, of mean 1; empty: all alike.
+    batches
+        See :class:`Target`.
     """
 
     class_weights: tuple[float, ...] = ()
@@ -263,6 +278,8 @@ class Numbers(Target):
         Floats of shape ``(n_obs,)``, NaN for missing.
     weight
         See :class:`Target`.
+    batches
+        See :class:`Target`.
     """
 
     @property
@@ -317,6 +334,8 @@ class Vectors(Target):
     labels
         Floats of shape ``(n_obs, n_columns)``, NaN for missing in the whole row.
     weight
+        See :class:`Target`.
+    batches
         See :class:`Target`.
     """
 

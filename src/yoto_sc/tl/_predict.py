@@ -35,8 +35,8 @@ def predict(
     (temperature scaling, Guo et al. 2017, arXiv:1706.04599), so they hold for cells like these: of
     the cells labelled with 0.9, about nine of ten are right. Cells of another technology are
     aligned with the reference, gene by gene and without labels, where that is safe (`adapt`); of
-    types never seen, confidences may be too high. Cells without a count of the panel get no label,
-    nor do those of one or two, where the reference has hardly any such cell.
+    types never seen, confidences may be too high. Cells with no count of the panel, or
+    one or two, get no label, where the reference has hardly any such cell (0.5 % at most).
 
     Parameters
     ----------

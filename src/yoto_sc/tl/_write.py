@@ -75,9 +75,10 @@ def write_predictions(
         for task in tasks:
             for column in task.columns(names):
                 values = getattr(adata, task.place)[column]
-                if isinstance(values, pd.Series | pd.DataFrame):
+                if isinstance(values, pd.Series):
                     values = values.mask(untold)
                 else:
-                    values[untold] = np.nan
+                    rows = values.loc if isinstance(values, pd.DataFrame) else values
+                    rows[untold] = np.nan
                 getattr(adata, task.place)[column] = values
     adata.obsm[names.latent] = latent
