@@ -10,7 +10,7 @@ import pytest
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
-from yoto_sc.assay import Network, Reference, align, label_cells
+from yoto_sc.assay import Network, Reference, align, borne_depths, label_cells
 from yoto_sc.data import Categorical, Continuous, Levels
 
 if TYPE_CHECKING:
@@ -50,13 +50,21 @@ def network() -> Network:
     def predict(found: NDArray[np.float32]) -> tuple[list[Any], NDArray[np.float32]]:
         return [softmax(model.decision_function(found), axis=1)], found[:, :2].copy()
 
-    return Network(predict, (TASK,), Levels(), are_counts=True)
+    def of_one_depth(found: NDArray[np.float32]) -> tuple[list[Any], NDArray[np.float32]]:
+        return [softmax(home.decision_function(found), axis=1)], found[:, :2].copy()
+
+    home = LogisticRegression(max_iter=500).fit(*parts[0])
+    return Network(of_one_depth, (TASK,), Levels(), True, predict, borne_depths("technology"))
+
+
+def one_hot(codes: NDArray[np.int64]) -> NDArray[np.float32]:
+    return np.eye(N_CLASSES, dtype=np.float32)[codes]
 
 
 @pytest.fixture(scope="module")
-def reference() -> Reference:
-    values, codes = cells(2000, 0)
-    return Reference.of(values, [codes], (TASK,), "technology")
+def reference(network: Network) -> Reference:
+    values, _ = cells(2000, 0)
+    return Reference.of(values, network.predict(values)[0], (TASK,))
 
 
 def accuracy(network: Network, reference: Reference, query: Any, adapt: Any) -> float:
@@ -68,8 +76,9 @@ def accuracy(network: Network, reference: Reference, query: Any, adapt: Any) -> 
 # --- what is remembered ---
 
 
-def test_moments_are_those_of_the_classes(reference: Reference) -> None:
+def test_moments_are_those_of_the_classes() -> None:
     values, codes = cells(2000, 0)
+    reference = Reference.of(values, [one_hot(codes)], (TASK,))
     assert reference.task == 0
     for code in range(N_CLASSES):
         own = values[codes == code]
@@ -86,21 +95,30 @@ def test_mixture_has_the_moments_of_all_cells(reference: Reference) -> None:
     np.testing.assert_allclose(scale, values.std(axis=0), rtol=1e-3)
 
 
-def test_the_finest_task_gives_the_groups_and_missing_labels_none() -> None:
+def test_the_finest_task_gives_the_groups() -> None:
     values, codes = cells(300, 1)
     coarse = Categorical("coarse", ("x", "y"))
-    labels = [codes // 2, np.where(np.arange(300) < 100, -1, codes), np.zeros(300)]
-    found = Reference.of(values, labels, (coarse, TASK, Continuous("score")))
+    predictions = [np.eye(2)[codes // 2], one_hot(codes), np.zeros(300)]
+    found = Reference.of(values, predictions, (coarse, TASK, Continuous("score")))
     assert found.task == 1
-    own = values[100:][codes[100:] == 2]
+    own = values[codes == 2]
     np.testing.assert_allclose(found.means[2], own.mean(axis=0), rtol=1e-4)
 
 
-def test_soft_labels_weigh(reference: Reference) -> None:
-    values, codes = cells(2000, 0)
-    hard = np.eye(N_CLASSES, dtype=np.float32)[codes]
-    found = Reference.of(values, [hard], (TASK,))
-    np.testing.assert_allclose(found.means, reference.means, rtol=1e-5)
+def test_classes_are_those_that_are_predicted() -> None:
+    """So the reference itself differs in nothing, however bad the network is."""
+    values, _ = cells(1500, 1)
+    wrong = np.random.default_rng(0).dirichlet(np.ones(N_CLASSES), 1500)
+    reference = Reference.of(values, [wrong], (TASK,))
+
+    def predict(found: NDArray[np.float32]) -> tuple[list[Any], NDArray[np.float32]]:
+        return [wrong], found
+
+    found = align(values, reference, Network(predict, (TASK,), Levels(), are_counts=True))
+    assert found.depth == pytest.approx(1, abs=1e-4)
+    assert found.difference == 0
+    assert found.distance == pytest.approx(0, abs=1e-4)
+    assert not found.is_other
 
 
 # --- alignment ---
@@ -139,6 +157,7 @@ def test_depth_alone_is_no_other_assay(
     assert found.reason == "genes are detected as in the reference"
     assert found.depth == pytest.approx(depth, rel=0.1)
     assert found.scaled_by == 1
+    assert found.is_other == (depth < 1)
 
 
 @pytest.mark.parametrize(("depth", "borne"), [(0.02, 0.15), (20.0, 2.0)])
@@ -157,23 +176,37 @@ def test_depths_beyond_training_are_brought_to_the_nearest(
     [(None, 0.8, 1.25), ("thin", 0.15, 1.25), ("technology", 0.15, 2.0)],
 )
 def test_training_says_which_depths_are_borne(
-    network: Network, robust: Any, low: float, high: float
+    network: Network, reference: Reference, robust: Any, low: float, high: float
 ) -> None:
-    values, codes = cells(2000, 0)
-    reference = Reference.of(values, [codes], (TASK,), robust)
+    network = replace(network, depths=borne_depths(robust))
     for depth, borne in ((0.05, low), (8.0, high)):
         found = align(cells(2000, 4, depth)[0], reference, network)
         assert found.scaled_by * depth == pytest.approx(borne, rel=0.15)
 
 
-def test_nothing_done_is_nothing_changed(network: Network, reference: Reference) -> None:
+def test_cells_like_the_reference_are_for_its_own_network(
+    network: Network, reference: Reference
+) -> None:
     values, _ = cells(500, 5)
     auto, none = (
         label_cells(500, values.__getitem__, network, reference, adapt)
         for adapt in ("auto", "none")
     )
-    np.testing.assert_array_equal(auto.predictions[0], none.predictions[0])
+    np.testing.assert_array_equal(auto.predictions[0], network.predict(values)[0][0])
+    np.testing.assert_array_equal(none.predictions[0], network.robust(values)[0][0])
     assert none.alignment is None
+
+
+def test_cells_of_another_assay_are_for_the_robust_network(
+    network: Network, reference: Reference
+) -> None:
+    values, _ = cells(500, 5, 0.5)
+    found = label_cells(500, values.__getitem__, network, reference, "auto")
+    np.testing.assert_array_equal(found.predictions[0], network.robust(values)[0][0])
+    alone = replace(network, robust=None, depths=borne_depths(None))
+    found = label_cells(500, values.__getitem__, alone, reference, "auto")
+    scaled = np.log1p(np.expm1(values) * np.float32(found.alignment.scaled_by))
+    np.testing.assert_allclose(found.predictions[0], network.predict(scaled)[0][0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("code", range(N_CLASSES))
@@ -243,7 +276,7 @@ def test_empty_cells_are_not_told(network: Network, reference: Reference) -> Non
 
 def test_cells_of_one_count_are_told_where_many_have_one(network: Network) -> None:
     values, codes = cells(500, 13, 0.05)
-    sparse = Reference.of(values, [codes], (TASK,))
+    sparse = Reference.of(values, [one_hot(codes)], (TASK,))
     assert sparse.fewest[-1] == 0
 
 

@@ -92,13 +92,27 @@ def test_writes_what_was_done(query: ad.AnnData, directory: Path, tmp_path: Path
 def test_cells_like_the_reference_are_left_as_they_are(
     assays: tuple[ad.AnnData, ad.AnnData], directory: Path
 ) -> None:
-    auto, none = (
-        yt.tl.predict(assays[0], directory, adapt=adapt, copy=True) for adapt in ("auto", "none")
-    )
-    pd.testing.assert_frame_equal(auto.obs, none.obs)
-    np.testing.assert_array_equal(auto.obsm["X_yoto"], none.obsm["X_yoto"])
-    assert not auto.uns["yoto"]["adaptation"]["is_applied"]
-    assert "yoto" not in none.uns
+    found = yt.tl.predict(assays[0], directory, copy=True)
+    model = yt.model.YOTO.load(directory)
+    expected = model.predict(assays[0])[KEY]
+    pd.testing.assert_series_equal(found.obs[f"yoto_{KEY}"], expected, check_names=False)
+    np.testing.assert_array_equal(found.obsm["X_yoto"], model.get_latent_representation(assays[0]))
+    done = found.uns["yoto"]["adaptation"]
+    assert not done["is_other_assay"]
+    assert not done["is_applied"]
+    assert done["depth"] == pytest.approx(1, abs=0.01)
+
+
+def test_by_itself_every_cell_is_of_any_assay(query: ad.AnnData, directory: Path) -> None:
+    """What is said of a cell does not depend on the others, and comes from the robust network."""
+    whole = yt.tl.predict(query, directory, adapt="none", copy=True)
+    part = yt.tl.predict(query[50:53].copy(), directory, adapt="none", copy=True)
+    for column in part.obs.filter(like="yoto_"):
+        pd.testing.assert_series_equal(part.obs[column], whole.obs[column].iloc[50:53])
+    assert "yoto" not in whole.uns
+    model = yt.model.YOTO.load(directory)
+    labels = model.predict(query)[KEY].astype(object)
+    assert right(whole) > (labels == query.obs[KEY].astype(object)).mean()
 
 
 def test_an_earlier_adaptation_is_forgotten_and_other_results_are_kept(

@@ -1,7 +1,7 @@
 """What another assay does to expression: imitated, recognised, and made good."""
 
 from yoto_sc.assay._alignment import Adapt, Alignment, Network, align
-from yoto_sc.assay._imitate import Robust, imitate
+from yoto_sc.assay._imitate import Robust, borne_depths, check_robust, imitate
 from yoto_sc.assay._query import Query, label_cells
 from yoto_sc.assay._reference import Reference
 
@@ -13,6 +13,8 @@ __all__ = [
     "Reference",
     "Robust",
     "align",
+    "borne_depths",
+    "check_robust",
     "imitate",
     "label_cells",
 ]

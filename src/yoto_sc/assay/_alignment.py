@@ -9,6 +9,8 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
+from yoto_sc.assay._imitate import borne_depths
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -46,19 +48,30 @@ class Network:
     Parameters
     ----------
     predict
-        What it makes of expression on its scale, ``(n_obs, n_genes)``.
+        What it makes of expression on its scale, ``(n_obs, n_genes)``, in the reference's assay.
     tasks
         What it predicts.
     levels
         Which of them lie within others.
     are_counts
         Whether its scale is that of ``log1p`` of counts; else no depth is made good.
+    robust
+        What it makes of expression in another assay; `None`: nothing else.
+    depths
+        The least and the greatest depth that it bears then.
     """
 
     predict: Callable[[NDArray[np.float32]], Answer]
     tasks: Sequence[Task]
     levels: Levels
     are_counts: bool
+    robust: Callable[[NDArray[np.float32]], Answer] | None = None
+    depths: tuple[float, float] = borne_depths(None)
+
+    @property
+    def abroad(self) -> Callable[[NDArray[np.float32]], Answer]:
+        """What predicts cells of any assay."""
+        return self.predict if self.robust is None else self.robust
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +95,8 @@ class Alignment:
         Counts of each gene in a cell of such depth and composition, ``(n_genes,)``.
     scaled_by
         What counts are multiplied by before the network reads them.
+    is_other
+        Whether this is another assay, for the robust network, if there is one.
     is_applied
         Whether genes are aligned.
     reason
@@ -99,6 +114,7 @@ class Alignment:
     distance: float
     expected: NDArray[np.float64]
     scaled_by: float
+    is_other: bool
     is_applied: bool
     reason: str
     slopes: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
@@ -111,10 +127,11 @@ class Alignment:
         Views are the query at a depth that the network bears, the query aligned gene by gene,
         and self-training. The mean is taken of logarithms of probabilities.
         """
-        plain, latent = network.predict(self._at_depth(values))
+        predict = network.abroad if self.is_other else network.predict
+        plain, latent = predict(self._at_depth(values))
         if not self.is_applied:
             return plain, latent
-        aligned, latent = network.predict(self._aligned(values))
+        aligned, latent = predict(self._aligned(values))
         mixed = [
             _mean_of_logs([one, other]) if task.categories else (one + other) / 2
             for task, one, other in zip(network.tasks, plain, aligned, strict=True)
@@ -126,7 +143,10 @@ class Alignment:
 
     def __str__(self) -> str:
         """Say in one line what was found and done."""
-        done = "The query was aligned gene by gene" if self.is_applied else "Genes were left"
+        done = "The query is taken for one of the reference's assay"
+        if self.is_other:
+            genes = "aligned gene by gene" if self.is_applied else "genes are left"
+            done = f"The query is taken for one of another assay, {genes}"
         scaled = "" if self.scaled_by == 1 else f", its counts times {self.scaled_by:.2g}"
         return (
             f"{done}{scaled} ({self.reason}): {self.depth:.2g} times as deep as the reference, "
@@ -196,10 +216,11 @@ def align(
 
     Expected counts of a composition :math:`\pi` are :math:`\sum_c \pi_c \mu_{cg}`, with the
     reference's means by class. The depth is the ratio of total counts; what is left of the ratio
-    of a gene's means is its factor. If genes are aligned, the logarithms of the query's counts are
-    shifted and scaled, gene by gene, to mean and standard deviation of the reference in the
-    query's composition, which is predicted in turn, three times over. A depth that the network
-    has not learned to bear is brought to the nearest that it has, in any case.
+    of a gene's means is its factor. A query whose depth or whose genes are others is of another
+    assay: it is for the robust network, if there is one, and a depth that this has not learned to
+    bear is brought to the nearest that it has. If genes are aligned, the logarithms of the query's
+    counts are shifted and scaled, gene by gene, to mean and standard deviation of the reference in
+    the query's composition, which is predicted in turn, three times over.
 
     Parameters
     ----------
@@ -213,46 +234,74 @@ def align(
         ``"auto"``: align genes unless there are few cells, the composition is another one, or the
         genes are detected as in the reference. ``"genes"``: align them if there are two cells.
     """
+    plain, _ = network.predict(values)
+    found = _compare(values, plain, reference)
+    low, high = borne_depths(None)
+    is_like = found.difference < _DIFFERENCE and low <= found.depth <= high
+    if adapt == "auto" and (is_like or len(values) < _FEWEST_CELLS):
+        return replace(found, reason=_why_not(found, len(values), reference))
+    found = replace(found, is_other=True)
+    if network.are_counts:
+        scaled_by = float(np.clip(found.depth, *network.depths)) / found.depth
+        found = replace(found, scaled_by=scaled_by)
+    plain, _ = network.abroad(found._at_depth(values))
+    again = _compare(values, plain, reference)
+    found = replace(again, is_other=True, scaled_by=found.scaled_by)
+    reason = "one cell has no moments" if len(values) < 2 else ""
+    if adapt == "auto":
+        reason = _why_not(found, len(values), reference)
+    if reason:
+        return replace(found, reason=reason)
+    return _aligned(found, values, plain, reference, network, asked=adapt == "genes")
+
+
+def _compare(
+    values: NDArray[np.float32], predictions: Sequence[NDArray[Any]], reference: Reference
+) -> Alignment:
+    """Tell how a query differs from the reference, with what is predicted of its cells."""
     shares = reference.shares.astype(np.float64)
+    composition, distance = shares, 0.0
+    if reference.task >= 0 and len(values):
+        predicted = predictions[reference.task]
+        composition = reference.composition(predicted)
+        mean = predicted.mean(axis=0, dtype=np.float64)
+        distance = 0.5 * float(np.abs(mean - shares).sum())
     counts = np.expm1(values)
-    depth = _ratio(counts, shares @ reference.counts)
-    scaled_by = 1.0
-    if network.are_counts and len(values) >= _FEWEST_CELLS:
-        scaled_by = float(np.clip(depth, *reference.depths)) / depth
-    scaled = values if scaled_by == 1 else np.log1p(counts * np.float32(scaled_by))
-    plain, _ = network.predict(scaled)
-    grouped = reference.task >= 0
-    composition = reference.composition(plain[reference.task]) if grouped else shares
-    distance = 0.5 * float(np.abs(_shares(plain, reference) - shares).sum())
     expected = composition @ reference.counts
     depth = _ratio(counts, expected)
     factors, difference = _factors(counts, expected * depth)
-    reason = ""
-    if adapt == "auto":
-        reason = _why_not(len(values), distance, difference, grouped=grouped)
-    elif len(values) < 2:
-        reason = "one cell has no moments"
-    found = Alignment(
+    return Alignment(
         depth=depth,
         factors=factors,
         difference=difference,
         composition=composition,
         distance=distance,
         expected=expected * depth,
-        scaled_by=scaled_by,
+        scaled_by=1.0,
+        is_other=False,
         is_applied=False,
-        reason=reason,
+        reason="",
     )
-    if reason:
-        return found
-    mixture, aligned = shares, plain
+
+
+def _aligned(
+    found: Alignment,
+    values: NDArray[np.float32],
+    plain: Sequence[NDArray[Any]],
+    reference: Reference,
+    network: Network,
+    *,
+    asked: bool,
+) -> Alignment:
+    """Align genes, and learn from what is predicted then."""
+    mixture, aligned = reference.shares.astype(np.float64), plain
     spread = values.std(axis=0).astype(np.float64) + 1e-3
     for _ in range(_ROUNDS):
         mean, scale = reference.mixture(mixture)
         slopes = np.minimum(scale / spread, _LARGEST_SCALE).astype(np.float32)
         offsets = (mean - slopes * values.mean(axis=0)).astype(np.float32)
-        aligned, _ = network.predict(values * slopes + offsets)
-        if grouped:
+        aligned, _ = network.abroad(values * slopes + offsets)
+        if reference.task >= 0:
             mixture = reference.composition(aligned[reference.task])
     students = {}
     for position, task in enumerate(network.tasks):
@@ -265,30 +314,24 @@ def align(
         found,
         composition=mixture,
         is_applied=True,
-        reason="asked for" if adapt == "genes" else "genes are detected otherwise",
+        reason="asked for" if asked else "genes are detected otherwise",
         slopes=slopes,
         offsets=offsets,
         students=students,
     )
 
 
-def _why_not(n_cells: int, distance: float, difference: float, *, grouped: bool) -> str:
-    """Return why a query is left as it is; empty, if there is no reason."""
-    if not grouped:
-        return "without classes, no composition can be told from an assay"
+def _why_not(found: Alignment, n_cells: int, reference: Reference) -> str:
+    """Return why the genes of a query are left; empty, if there is no reason."""
     if n_cells < _FEWEST_CELLS:
         return f"fewer than {_FEWEST_CELLS} cells"
-    if distance > _OTHER_COMPOSITION:
-        return "the composition is another one"
-    if difference < _DIFFERENCE:
+    if found.difference < _DIFFERENCE:
         return "genes are detected as in the reference"
+    if reference.task < 0:
+        return "without classes, no composition can be told from an assay"
+    if found.distance > _OTHER_COMPOSITION:
+        return "the composition is another one"
     return ""
-
-
-def _shares(predictions: Sequence[NDArray[Any]], reference: Reference) -> NDArray[np.float64]:
-    if reference.task < 0 or not len(predictions[0]):
-        return reference.shares.astype(np.float64)
-    return np.asarray(predictions[reference.task].mean(axis=0, dtype=np.float64))
 
 
 def _ratio(counts: NDArray[np.float32], expected: NDArray[np.float64]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -17,16 +17,21 @@ _DEPTHS = (0.1, 3.0)
 """Another technology counts so many molecules for each one that is counted here."""
 _EFFICIENCY_SD = 0.5
 """Standard deviation of the logarithm of how well it detects each gene."""
-
-
 _MARGIN = 1.25
 """Depths that differ by less than this factor are borne by any network."""
 
 
-def borne_depths(how: Robust | None) -> tuple[float, float]:
+def check_robust(robust: object) -> None:
+    """Raise if this is no way to imitate assays; ``"auto"`` leaves it to the data."""
+    allowed = ("auto", *get_args(Robust))
+    if robust not in (None, *allowed):
+        raise ValueError(f"robust must be None or one of {allowed}, not {robust!r}.")
+
+
+def borne_depths(how: str | None) -> tuple[float, float]:
     """Return the least and the greatest depth that a network bears which was trained so.
 
-    It is within what was imitated, by half as much again.
+    It is within what was imitated, by half as much again; `None`: nothing was.
     """
     low, high = {"thin": (_SMALLEST_SHARE, 1.0), "technology": _DEPTHS}.get(how or "", (1.0, 1.0))
     return min(1.5 * low, 1 / _MARGIN), max(high / 1.5, _MARGIN)

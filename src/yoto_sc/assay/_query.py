@@ -98,6 +98,7 @@ class Query:
         if found is None:
             return None
         return {
+            "is_other_assay": found.is_other,
             "is_applied": found.is_applied,
             "reason": found.reason,
             "depth": found.depth,
@@ -134,7 +135,7 @@ def label_cells(
     reference
         Of these genes; `None`: nothing is remembered, and nothing is done.
     adapt
-        See :func:`align`.
+        See :func:`align`; ``"none"``: each cell by itself, as a cell of any assay.
     """
     alignment = None
     if reference is not None and adapt != "none" and n_obs:
@@ -146,7 +147,7 @@ def label_cells(
     blocks, totals, by_gene = [], [], []
     for start in range(0, max(n_obs, 1), _BLOCK_CELLS):
         block = values(slice(start, start + _BLOCK_CELLS))
-        found = network.predict(block) if alignment is None else alignment.label(block, network)
+        found = network.abroad(block) if alignment is None else alignment.label(block, network)
         blocks.append(found)
         counts = np.rint(np.expm1(block)) if network.are_counts else block
         totals.append(counts.sum(axis=1))

@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from yoto_sc.assay._imitate import borne_depths
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from yoto_sc.assay._imitate import Robust
     from yoto_sc.data import Task
 
 _FEW = 3
 """Cells of at least this many counts of the panel are labelled in any case."""
+_TINY = 1e-9
 _PRIOR_CELLS = 5.0
 """So many cells in the reference's composition count beside those of a query."""
 _RARE = 0.005
@@ -32,7 +30,7 @@ class Reference:
     Parameters
     ----------
     task
-        Position of the task whose classes are the groups; -1: all cells are one group.
+        Position of the task whose classes, as predicted, are the groups; -1: all cells are one.
     shares
         Of the groups in the cells, ``(n_groups,)``.
     means, squares
@@ -41,8 +39,6 @@ class Reference:
         Means of ``expm1`` of it: of counts, where it is their ``log1p``; ``(n_groups, n_genes)``.
     fewest
         Cells with fewer counts of the first genes than this cannot be told, ``(n_genes,)``.
-    depths
-        The least and the greatest depth that the network bears, ``(2,)``.
     """
 
     task: int
@@ -51,44 +47,36 @@ class Reference:
     squares: NDArray[np.float32]
     counts: NDArray[np.float32]
     fewest: NDArray[np.float32]
-    depths: NDArray[np.float32]
 
     @classmethod
     def of(
         cls,
         values: NDArray[np.float32],
-        labels: Sequence[NDArray[Any]],
+        predictions: Sequence[NDArray[Any]],
         tasks: Sequence[Task],
-        robust: Robust | None = None,
     ) -> Self:
         """Take the moments.
+
+        Cells belong to classes as the network says, not as they are labelled: the composition of a
+        query is what the network says, too, and a query that is the reference differs in nothing.
 
         Parameters
         ----------
         values
             Expression on the model's scale, ``(n_obs, n_genes)``.
-        labels
-            For each task, encoded labels. Cells without a label of the task with most classes are
-            left out.
-        robust
-            Which assays were imitated in training.
+        predictions
+            For each task, what the network predicts of these cells.
+        tasks
+            The one with most classes gives the groups.
         """
         sizes = [len(task.categories) for task in tasks]
         task = int(np.argmax(sizes)) if max(sizes) else -1
-        members = np.ones((len(values), 1))
-        if task >= 0:
-            codes = labels[task]
-            members = codes if codes.ndim == 2 else codes[:, None] == np.arange(sizes[task])
-        members = members.astype(np.float32)
-        totals = members.sum(axis=0, dtype=np.float64)
+        members = np.ones((len(values), 1)) if task < 0 else predictions[task].astype(np.float64)
+        totals = members.sum(axis=0)
         counts = np.expm1(values)
 
         def means(of: NDArray[np.float32]) -> NDArray[np.float32]:
-            overall = members.sum(axis=1) @ of / totals.sum()
-            sums = members.T @ of
-            found = np.where(
-                totals[:, None] > 0, sums / np.maximum(totals, 1e-9)[:, None], overall
-            )
+            found = members.T @ of / np.maximum(totals, _TINY)[:, None]
             return found.astype(np.float32)
 
         rare = np.quantile(np.cumsum(counts, axis=1), _RARE, axis=0, method="lower")
@@ -99,7 +87,6 @@ class Reference:
             means(values**2),
             means(counts),
             np.minimum(np.round(rare, 3), _FEW).astype(np.float32),
-            np.array(borne_depths(robust), dtype=np.float32),
         )
 
     def of_genes(self, genes: NDArray[np.intp]) -> Self:

@@ -30,6 +30,7 @@ from yoto_sc.cli._options import (
     input_,
     key_added,
     layer,
+    none_for_nothing,
     option,
     options,
     output,
@@ -103,7 +104,7 @@ def commands() -> None:
         "Column of obs whose groups are held out in one more training; auto looks for donors, "
         "none leaves it out.",
         default="auto",
-        callback=lambda ctx, parameter, value: None if value == "none" else value,
+        callback=none_for_nothing,
     ),
     option(
         "--unlabeled-cells HOW",
@@ -156,9 +157,11 @@ def commands() -> None:
 @options(
     "Training",
     option(
-        "--robust thin|technology",
-        "Train for cells that have fewer counts, or are of another technology.",
-        type=click.Choice(["thin", "technology"]),
+        "--robust auto|technology|thin|none",
+        "Assays that cells to come may be of: another technology, or fewer counts.",
+        type=click.Choice(["auto", "technology", "thin", "none"]),
+        default="auto",
+        callback=none_for_nothing,
     ),
     seed,
     option("--max-steps N", "Minibatches to train for."),

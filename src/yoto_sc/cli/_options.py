@@ -135,6 +135,11 @@ def repeated(names: str, help: str, **attributes: Any) -> Declared:
     return option(names, f"{help}; repeatable.", multiple=True, **attributes)
 
 
+def none_for_nothing(ctx: click.Context, parameter: click.Parameter, value: str) -> str | None:
+    """Read the word ``none`` as `None`."""
+    return None if value == "none" else value
+
+
 def options(section: str, *declared: Declared) -> Callable[[Any], Any]:
     """Give a command the options of a section of the help."""
 

@@ -64,6 +64,9 @@ class Selection:
         is measured on these.
     levels
         Which tasks lie within others, and where their classes do.
+    robust
+        Which other assays were imitated for a second network on the same genes; `None`: there is
+        no such network.
     """
 
     panel: Panel
@@ -81,6 +84,7 @@ class Selection:
     columns: pd.DataFrame = field(default_factory=pd.DataFrame)
     teacher: pd.DataFrame = field(default_factory=pd.DataFrame)
     levels: Levels = Levels()
+    robust: str | None = None
 
     @property
     def trained_genes(self) -> list[str]:

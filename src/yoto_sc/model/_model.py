@@ -370,7 +370,7 @@ class YOTO(PredictionMixin, SavingMixin):
             setup = self.registry["setup_args"]
             requirements = Requirements.from_params(self.init_params_["non_kwargs"])
             problem = _problem_of(self.adata, setup, requirements)
-        if recipe.robust is not None:
+        if recipe.robust not in (None, "auto"):
             problem.expression.require_counts(f'robust="{recipe.robust}"')
         rng = np.random.default_rng(self.random_state)
         with one_thread():

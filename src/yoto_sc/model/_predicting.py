@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 
 from yoto_sc._checks import check_integer, check_panel, missing_genes
 from yoto_sc._threads import one_thread
-from yoto_sc.assay import Adapt, Network, label_cells
+from yoto_sc.assay import Adapt, Network, borne_depths, label_cells
 from yoto_sc.data import former_layer, read_expression
 from yoto_sc.judge import predictions_table
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from yoto_sc.data import Expression
     from yoto_sc.judge import Selection
     from yoto_sc.teach import Decoder
+    from yoto_sc.train import YOTOModule
 
 logger = logging.getLogger(__name__)
 
@@ -285,15 +287,20 @@ class PredictionMixin(BaseModelClass):
             )
 
         def predict(
-            values: NDArray[np.float32],
+            module: YOTOModule, values: NDArray[np.float32]
         ) -> tuple[list[NDArray[Any]], NDArray[np.float32]]:
             wide = read.wide(values)
-            return self.module.predict_all(
-                len(wide), wide.__getitem__, wide.shape[1], read.measured
-            )
+            return module.predict_all(len(wide), wide.__getitem__, wide.shape[1], read.measured)
 
-        is_counts = self.selection.is_counts
-        network = Network(predict, self.tasks, self.selection.levels, is_counts)
+        is_counts, robust = self.selection.is_counts, self.module.robust
+        network = Network(
+            partial(predict, self.module),
+            self.tasks,
+            self.selection.levels,
+            is_counts,
+            None if robust is None else partial(predict, robust),
+            borne_depths(self.selection.robust),
+        )
         with one_thread():
             query = label_cells(read.expression.n_obs, read.values, network, reference, adapt)
         query.report(read.genes, are_counts=is_counts)

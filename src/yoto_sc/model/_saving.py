@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _DECODER, _DECODED = "decoder.", ("weights", "intercept", "correlation")
 """What the arrays of a decoder are called among the weights."""
 _REFERENCE = "reference."
-_REMEMBERED = ("shares", "means", "squares", "counts", "fewest", "depths")
+_REMEMBERED = ("shares", "means", "squares", "counts", "fewest")
 """What the arrays of a reference are called among the weights."""
 _FORMER = {"n_candidates"}
 """Arguments that models of the first version were saved with, and that are no more."""

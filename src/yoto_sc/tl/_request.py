@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from yoto_sc._checks import check_integer, check_no_repeats
-from yoto_sc.assay import Robust
+from yoto_sc.assay import check_robust
 from yoto_sc.rules import Requirements, check_n_genes
 from yoto_sc.teach import UnlabeledCells
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from yoto_sc._problem import Problem
+    from yoto_sc.assay import Robust
     from yoto_sc.model import YOTO
 
 
@@ -31,7 +32,7 @@ class Request:
 
     n_genes: int | Literal["auto"]
     random_state: int = 0
-    robust: Robust | None = None
+    robust: Robust | Literal["auto"] | None = "auto"
     unlabeled_cells: UnlabeledCells = "auto"
     max_steps: int | None = None
     accelerator: str = "auto"
@@ -45,10 +46,7 @@ class Request:
         check_no_repeats("model_kwargs", self.model_kwargs, ["n_genes", *rules, "random_state"])
         named = ["max_steps", "accelerator", "devices", "progress_bar"]
         check_no_repeats("train_kwargs", self.train_kwargs, named)
-        if self.robust not in (None, *get_args(Robust)):
-            raise ValueError(
-                f"robust must be None or one of {get_args(Robust)}, not {self.robust!r}."
-            )
+        check_robust(self.robust)
         if self.unlabeled_cells not in get_args(UnlabeledCells):
             raise ValueError(
                 f"unlabeled_cells must be one of {get_args(UnlabeledCells)}, not "
@@ -67,7 +65,7 @@ class Request:
             No panel of `n_genes` follows the rules, or counts are needed and there are none.
         """
         check_n_genes(self.n_genes, problem.rules)
-        if self.robust is not None:
+        if self.robust not in (None, "auto"):
             problem.expression.require_counts(f'robust="{self.robust}"')
 
     def train(self, problem: Problem, **more: Any) -> YOTO:

@@ -154,7 +154,8 @@ def stability(
     unknown = sorted(given.keys() - {f.name for f in fields(Request)})
     if unknown:
         raise TypeError(f"select_kwargs names {unknown}, which yoto_sc.tl.select does not take.")
-    request = Request(n_genes, progress_bar=False, **given)
+    # A network for other assays changes no panel.
+    request = Request(n_genes, progress_bar=False, **{"robust": None, **given})
     names = Keys(key_added)
     check_task_keys(adata, keys, transcriptome)
     check_split_key(adata.obs, split_key)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from yoto_sc.assay import Robust
     from yoto_sc.teach import Lesson
     from yoto_sc.train._recipe import Recipe
 
@@ -123,7 +124,11 @@ class SelectionData(LightningDataModule):
     watched
         Positions, among the held-out cells, of those that are looked at on the way and along the
         path: all, if these are not very many; shape ``(n_watched,)``.
+    imitated
+        Which other assays are imitated in every batch; `None`: none.
     """
+
+    imitated: Robust | None = None
 
     def __init__(
         self,
@@ -146,12 +151,10 @@ class SelectionData(LightningDataModule):
         self._cells = _Shuffled(len(self.train), n_members, rng)
         self._batch_size = recipe.batch_size
         self._sample_seed = int(rng.integers(2**31))
-        self._robust = recipe.robust
         self._batches = lesson.problem.batches_of(lesson.split.train)
         self._shift_rng = self._noise_rng.spawn(1)[0]
         self._spread = _batch_spread(lesson, genes)
         self.n_steps = -(-int(recipe.max_steps) // _N_EPOCHS)
-        self.n_epochs = -(-int(recipe.max_steps) // self.n_steps)
 
     def narrow(self, genes: NDArray[np.intp]) -> None:
         """Keep only some genes."""
@@ -165,6 +168,19 @@ class SelectionData(LightningDataModule):
         cells = self._sampled()
         values: NDArray[np.float32] = self.train.batch(cells)[X_KEY].numpy()
         return values, [labels[cells] for labels in self.train.labels]
+
+    def elsewhere(self, n_cells: int, n_assays: int) -> tuple[torch.Tensor, list[NDArray[Any]]]:
+        """Return watched cells, drawn with replacement, in imitated assays; and their labels.
+
+        Each assay has as many of the `n_cells` cells.
+        """
+        assert self.imitated is not None
+        cells = self._noise_rng.choice(self.watched, (n_assays, n_cells // n_assays))
+        values = self.validation.batch(cells)[X_KEY].numpy()
+        imitated = imitate(values, self.imitated, self._noise_rng).reshape(cells.size, -1)
+        return torch.from_numpy(imitated), [
+            labels[cells.ravel()] for labels in self.validation.labels
+        ]
 
     def sample_batches(self) -> NDArray[np.intp] | None:
         """Return the batches of the cells of `sample`, ``(n_cells,)``; `None`: there are none."""
@@ -184,8 +200,8 @@ class SelectionData(LightningDataModule):
 
     def _next_batch(self) -> Tensors:
         batch = self.train.batch(self._cells.draw(self._batch_size))
-        if self._robust is not None:
-            values = imitate(batch[X_KEY].numpy(), self._robust, self._noise_rng)
+        if self.imitated is not None:
+            values = imitate(batch[X_KEY].numpy(), self.imitated, self._noise_rng)
             batch[X_KEY] = torch.from_numpy(values)
         if self._spread is not None:
             _shift(batch[X_KEY].numpy(), self._spread, self._shift_rng)

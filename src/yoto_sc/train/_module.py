@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -69,6 +70,7 @@ class YOTOModule(BaseModuleClass):
         super().__init__()
         self.tasks = tuple(tasks)
         self.levels = Levels()
+        self.robust: YOTOModule | None = None
         self.n_members = n_members
         self.class_weight_power = class_weight_power
         self.selector = Selector(n_genes, relaxation)
@@ -100,6 +102,8 @@ class YOTOModule(BaseModuleClass):
         if model.selection_ is not None:
             narrow(self, torch.arange(model.selection_.n_trained))
             self.levels = model.selection_.levels
+            if model.selection_.robust is not None:
+                self.robust = deepcopy(self)
 
     @torch.no_grad()
     def begin(

@@ -46,7 +46,8 @@ class SelectionTrainingPlan(LightningModule):
     Parameters
     ----------
     module
-        The network, with the genes to start from.
+        The network, with the genes to start from. One whose scores learn no more has its panel,
+        and is refined from the first step on.
     data
         Its batches.
     start
@@ -145,7 +146,7 @@ class SelectionTrainingPlan(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Drop the genes that have fallen behind; when the panel is final, begin to refine."""
-        if self.annealing.is_selecting(self._progress):
+        if self._is_selecting and self.annealing.is_selecting(self._progress):
             self._reprice()
             n_kept = round(self.recipe.keep_factor * self.size)
             if n_kept < 0.75 * self.module.n_genes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from yoto_sc._checks import check_amount, check_integer
-from yoto_sc.assay import Robust
+from yoto_sc.assay import Robust, check_robust
 from yoto_sc.teach import UnlabeledCells
 
 if TYPE_CHECKING:
@@ -48,8 +48,9 @@ class Recipe:
         While refining, the share of batches that show a member the whole panel; the others show
         the best genes of a random number, so that every size can be predicted from.
     robust
-        Which other assays are imitated in every batch (see :func:`yoto_sc.assay.imitate`), for
-        counts only; `None`: none.
+        Which other assays are imitated for a second network on the same genes, which labels cells
+        of other assays (see :func:`yoto_sc.assay.imitate`), for counts only. ``"auto"``:
+        ``"technology"`` for counts; `None`: there is no such network.
     unlabeled_cells
         Whether cells without a label learn from a teacher: ``"auto"``, where labelled cells show
         that it knows more than a panel; ``"use"``, in any case; ``"ignore"``, never.
@@ -69,7 +70,7 @@ class Recipe:
     selection_network: Network = "linear"
     keep_factor: float = 2.0
     full_panel_share: float = 0.5
-    robust: Robust | None = None
+    robust: Robust | Literal["auto"] | None = "auto"
     unlabeled_cells: UnlabeledCells = "auto"
     accelerator: str = "auto"
     devices: int | list[int] | str = "auto"
@@ -84,10 +85,7 @@ class Recipe:
                 f"selection_network must be one of {get_args(Network)}, not "
                 f"{self.selection_network!r}."
             )
-        if self.robust not in (None, *get_args(Robust)):
-            raise ValueError(
-                f"robust must be None or one of {get_args(Robust)}, not {self.robust!r}."
-            )
+        check_robust(self.robust)
         if self.unlabeled_cells not in get_args(UnlabeledCells):
             raise ValueError(
                 f"unlabeled_cells must be one of {get_args(UnlabeledCells)}, not "

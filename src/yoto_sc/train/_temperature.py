@@ -63,3 +63,5 @@ def copy_temperatures(source: YOTOModule, target: YOTOModule) -> None:
     for theirs, ours in zip(source.heads, target.heads, strict=True):
         if theirs.temperature is not None and ours.temperature is not None:
             ours.temperature.copy_(theirs.temperature)
+    if source.robust is not None and target.robust is not None:
+        copy_temperatures(source.robust, target.robust)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,11 +38,13 @@ if TYPE_CHECKING:
     from scvi.train import Trainer
 
     from yoto_sc._problem import Problem
+    from yoto_sc.assay import Robust
     from yoto_sc.judge import Judgement, Split
     from yoto_sc.select import Screening
     from yoto_sc.teach import Decoder, Lesson
     from yoto_sc.train._module import YOTOModule
     from yoto_sc.train._recipe import Recipe
+    from yoto_sc.train._start import Start
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,10 @@ _JUDGED_CELLS = 2000
 """Where no cell is held out, losses are taken on at most this many training cells."""
 _DECODED_CELLS = 20_000
 """All genes are decoded by what at most so many cells tell."""
+_ELSEWHERE_SHARE = 0.25
+"""So many steps, beside those of the selection, teach the network for other assays."""
+_CELLS_ELSEWHERE, _ASSAYS_ELSEWHERE = 2000, 8
+"""It is calibrated on so many held-out cells, drawn with replacement, in so many assays."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,9 @@ class Trained:
         values = held_out.batch(watched)[X_KEY].to(self.module.device)
         labels = [array[watched] for array in held_out.labels]
         sizes = path_sizes(self.module.n_genes, smallest)
+        if self.module.robust is not None and len(watched) > 0:
+            others, own = self.data.elsewhere(_CELLS_ELSEWHERE, _ASSAYS_ELSEWHERE)
+            calibrate(self.module.robust, others.to(values.device), own, sizes)
 
         def predict(n_genes: int) -> list[NDArray[Any]]:
             def values(cells: slice) -> NDArray[np.float32]:
@@ -95,6 +104,14 @@ class Trained:
             predict=predict,
             history=self.plan.history,
         )
+
+    def reference(self) -> Reference:
+        """Return what is remembered of the training cells."""
+        values = self.data.sample()[0]
+        predictions, _ = self.module.predict_all(
+            len(values), values.__getitem__, self.module.n_genes
+        )
+        return Reference.of(values, predictions, self.module.tasks)
 
     def joint(self, cells: NDArray[np.intp], total: float) -> Joint:
         """Put what the network predicts of the transcriptome beside the expression of all genes.
@@ -123,6 +140,13 @@ class Training:
     problem: Problem
     recipe: Recipe
     module: YOTOModule
+
+    @property
+    def imitated(self) -> Robust | None:
+        """Which other assays a second network learns from; `None`: there is no such network."""
+        if self.recipe.robust == "auto":
+            return "technology" if self.problem.expression.is_counts else None
+        return self.recipe.robust
 
     def run(
         self,
@@ -161,21 +185,42 @@ class Training:
         module.levels = lesson.problem.levels
         module.begin(start, data.train.moments(), data.train.labels)
         plan = SelectionTrainingPlan(module, data, start, recipe)
-        kwargs = dict(recipe.trainer_kwargs)
-        progress = SelectionProgress(plan, description, bar=recipe.progress_bar)
-        trainer = run(
-            plan,
-            data,
-            max_epochs=data.n_epochs,
-            accelerator=recipe.accelerator,
-            devices=1 if recipe.devices == "auto" else recipe.devices,
-            callbacks=[*kwargs.pop("callbacks", []), progress],
-            limit_val_batches=min(1, len(lesson.split.validation)),
-            **kwargs,
-        )
+        trainer = self._run(plan, data, description, watched=len(data.validation) > 0)
+        if (imitated := self.imitated) is not None:
+            module.robust = self._elsewhere(module, data, start, imitated)
         module.eval()
         ranking = np.concatenate([start.genes[plan.ranking], start.others])
         return Trained(plan, data, lesson, ranking, trainer)
+
+    def _run(
+        self, plan: SelectionTrainingPlan, data: SelectionData, description: str, *, watched: bool
+    ) -> Trainer:
+        recipe, kwargs = plan.recipe, dict(plan.recipe.trainer_kwargs)
+        progress = SelectionProgress(plan, description, bar=recipe.progress_bar)
+        return run(
+            plan,
+            data,
+            max_epochs=-(-recipe.max_steps // data.n_steps),
+            accelerator=recipe.accelerator,
+            devices=1 if recipe.devices == "auto" else recipe.devices,
+            callbacks=[*kwargs.pop("callbacks", []), progress],
+            limit_val_batches=int(watched),
+            **kwargs,
+        )
+
+    def _elsewhere(
+        self, module: YOTOModule, data: SelectionData, start: Start, imitated: Robust
+    ) -> YOTOModule:
+        """Train a network on the genes of another one, from the start, on imitated assays."""
+        kwargs = {k: v for k, v in self.recipe.trainer_kwargs.items() if k != "callbacks"}
+        n_steps = max(1, round(_ELSEWHERE_SHARE * self.recipe.max_steps))
+        recipe = replace(self.recipe, max_steps=n_steps, trainer_kwargs=kwargs)
+        robust = deepcopy(module)
+        robust.reset_weights(torch.Generator(module.device).manual_seed(recipe.seed))
+        data.imitated = imitated
+        plan = SelectionTrainingPlan(robust, data, start, recipe)
+        self._run(plan, data, "Learning to label other assays", watched=False)
+        return robust
 
     def fit(
         self,
@@ -233,7 +278,7 @@ class Training:
             )
         selection = describe(trained, answers, judgement, describe_rng)
         decoder = _decoder(judged, trained, teach_rng)
-        reference = Reference.of(*trained.data.sample(), problem.tasks, recipe.robust)
+        reference = trained.reference()
         return Outcome(trained, selection, decoder, reference)
 
 
@@ -340,5 +385,6 @@ def describe(
         ),
         teacher=trained.lesson.table(),
         levels=problem.levels,
+        robust=data.imitated,
         **tables,
     )
