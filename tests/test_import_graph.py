@@ -57,7 +57,9 @@ LAYERS = {
     "rules": layer({"_checks", "data"}, TABLES),
     "_problem": layer({"_checks", "data", "rules"}, TABLES),
     # What is trained for it, and how well.
-    "judge": layer({"_panel", "_problem", "data", "select", "metrics"}, TABLES | {"sklearn"}),
+    "judge": layer(
+        {"_panel", "_problem", "assay", "data", "select", "metrics"}, TABLES | {"sklearn"}
+    ),
     "teach": layer({"_problem", "data", "judge", "select", "metrics"}, TABLES | {"sklearn"}),
     "train": layer(
         {

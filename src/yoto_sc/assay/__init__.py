@@ -4,6 +4,7 @@ from yoto_sc.assay._alignment import Adapt, Alignment, Network, align
 from yoto_sc.assay._imitate import Robust, borne_depths, check_robust, imitate
 from yoto_sc.assay._query import Query, label_cells
 from yoto_sc.assay._reference import Reference
+from yoto_sc.assay._student import learn_labels
 
 __all__ = [
     "Adapt",
@@ -17,4 +18,5 @@ __all__ = [
     "check_robust",
     "imitate",
     "label_cells",
+    "learn_labels",
 ]

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
+from scipy.stats import entropy
 
 from yoto_sc.assay._imitate import borne_depths
+from yoto_sc.assay._student import Student, mean_of_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,18 +27,15 @@ Adapt = Literal["auto", "none", "genes"]
 _FEWEST_CELLS = 20
 """Queries of fewer cells are left as they are."""
 _OTHER_COMPOSITION = 0.4
-"""So are those whose predicted composition is this far (total variation) from the reference's."""
+"""Composition that is this far (total variation) from the reference's is another one."""
+_FEWEST_CLASSES = 4.0
+"""Queries of another composition are left, too, if fewer classes than this are predicted."""
 _DIFFERENCE = 0.2
 """And those whose genes are detected as the reference's are: standard deviation of log ratios."""
-_ROUNDS = 3
-_CONFIDENT = 0.7
-"""Share of the cells of each predicted class that self-training believes."""
-_PENALTY = 0.1
-"""Inverse penalty of its logistic regression, on genes of unit variance."""
+_ROUNDS, _LESSONS = 3, 2
 _SMALLEST_MEAN = 0.02
 """Genes of fewer expected counts in a cell tell nothing of an assay."""
 _LARGEST_SCALE = 5.0
-_TINY = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +88,8 @@ class Alignment:
         Shares of the classes of the query, as predicted, ``(n_groups,)``.
     distance
         Total variation between these and the shares in the reference.
+    n_classes
+        Effective number of classes of the query: exponential of the entropy of predicted labels.
     expected
         Counts of each gene in a cell of such depth and composition, ``(n_genes,)``.
     scaled_by
@@ -112,6 +111,7 @@ class Alignment:
     difference: float
     composition: NDArray[np.float64]
     distance: float
+    n_classes: float
     expected: NDArray[np.float64]
     scaled_by: float
     is_other: bool
@@ -133,11 +133,11 @@ class Alignment:
             return plain, latent
         aligned, latent = predict(self._aligned(values))
         mixed = [
-            _mean_of_logs([one, other]) if task.categories else (one + other) / 2
+            mean_of_logs([one, other]) if task.categories else (one + other) / 2
             for task, one, other in zip(network.tasks, plain, aligned, strict=True)
         ]
         for position, student in self.students.items():
-            mixed[position] = _mean_of_logs([mixed[position], student.predict(values)])
+            mixed[position] = mean_of_logs([mixed[position], student.predict(values)])
         agreed = network.levels.reconcile(mixed)
         return [prediction.astype(np.float32) for prediction in agreed], latent
 
@@ -164,48 +164,6 @@ class Alignment:
         return values * self.slopes + self.offsets
 
 
-@dataclass(frozen=True, eq=False)
-class Student:
-    """Logistic regression on a query, learned from what was predicted with most confidence."""
-
-    mean: NDArray[np.float32]
-    scale: NDArray[np.float32]
-    weights: NDArray[np.float64]  # (n_genes, n_classes)
-    intercept: NDArray[np.float64]  # -inf for classes it has not seen
-
-    @classmethod
-    def of(cls, values: NDArray[np.float32], believed: NDArray[np.float64]) -> Student | None:
-        """Learn from ``(n_obs, n_genes)`` and probabilities; `None`, if one class is predicted."""
-        predicted, confidence = believed.argmax(axis=1), believed.max(axis=1)
-        kept = np.zeros(len(predicted), dtype=bool)
-        for code in np.unique(predicted):
-            own = np.flatnonzero(predicted == code)
-            n_kept = int(np.ceil(_CONFIDENT * len(own)))
-            kept[own[np.argsort(-confidence[own], kind="stable")[:n_kept]]] = True
-        codes, counts = np.unique(predicted[kept], return_counts=True)
-        if len(codes) < 2:
-            return None
-        mean, scale = values.mean(axis=0), values.std(axis=0) + np.float32(1e-3)
-        weights = (counts**-0.5)[np.searchsorted(codes, predicted[kept])]
-        model = LogisticRegression(C=_PENALTY, tol=1e-3, max_iter=200).fit(
-            (values[kept] - mean) / scale, predicted[kept], weights / weights.mean()
-        )
-        coefficients, intercept = model.coef_, model.intercept_
-        if len(codes) == 2:  # scikit-learn keeps one row for two classes
-            coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
-            intercept = np.concatenate([[0.0], intercept])
-        full = np.zeros((values.shape[1], believed.shape[1]))
-        full[:, codes] = coefficients.T
-        offsets = np.full(believed.shape[1], -np.inf)
-        offsets[codes] = intercept
-        return cls(mean, scale, full, offsets)
-
-    def predict(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return probabilities, ``(n_obs, n_classes)``."""
-        scores = (values - self.mean) / self.scale @ self.weights + self.intercept
-        return np.asarray(softmax(scores, axis=1))
-
-
 def align(
     values: NDArray[np.float32],
     reference: Reference,
@@ -220,7 +178,8 @@ def align(
     assay: it is for the robust network, if there is one, and a depth that this has not learned to
     bear is brought to the nearest that it has. If genes are aligned, the logarithms of the query's
     counts are shifted and scaled, gene by gene, to mean and standard deviation of the reference in
-    the query's composition, which is predicted in turn, three times over.
+    the query's composition, which is predicted in turn, three times over, and classes are learned
+    from what is predicted with most confidence, twice over.
 
     Parameters
     ----------
@@ -260,12 +219,13 @@ def _compare(
 ) -> Alignment:
     """Tell how a query differs from the reference, with what is predicted of its cells."""
     shares = reference.shares.astype(np.float64)
-    composition, distance = shares, 0.0
+    composition, distance, n_classes = shares, 0.0, 1.0
     if reference.task >= 0 and len(values):
         predicted = predictions[reference.task]
         composition = reference.composition(predicted)
         mean = predicted.mean(axis=0, dtype=np.float64)
         distance = 0.5 * float(np.abs(mean - shares).sum())
+        n_classes = float(np.exp(entropy(np.bincount(predicted.argmax(axis=1)))))
     counts = np.expm1(values)
     expected = composition @ reference.counts
     depth = _ratio(counts, expected)
@@ -276,6 +236,7 @@ def _compare(
         difference=difference,
         composition=composition,
         distance=distance,
+        n_classes=n_classes,
         expected=expected * depth,
         scaled_by=1.0,
         is_other=False,
@@ -293,8 +254,15 @@ def _aligned(
     *,
     asked: bool,
 ) -> Alignment:
-    """Align genes, and learn from what is predicted then."""
-    mixture, aligned = reference.shares.astype(np.float64), plain
+    """Align genes, and learn from what is predicted then.
+
+    The composition may be taken for another one than it is, as well before genes are aligned as
+    afterwards. So it begins half way between what is predicted and the reference's, unless that is
+    certainly wrong.
+    """
+    mixture, aligned = found.composition, plain
+    if found.distance <= _OTHER_COMPOSITION:
+        mixture = (mixture + reference.shares) / 2
     spread = values.std(axis=0).astype(np.float64) + 1e-3
     for _ in range(_ROUNDS):
         mean, scale = reference.mixture(mixture)
@@ -306,10 +274,13 @@ def _aligned(
     students = {}
     for position, task in enumerate(network.tasks):
         if task.categories:
-            believed = _mean_of_logs([plain[position], aligned[position]])
-            student = Student.of(values, believed)
-            if student is not None:
+            taught = believed = mean_of_logs([plain[position], aligned[position]])
+            for _ in range(_LESSONS):
+                student = Student.of(values, taught)
+                if student is None:
+                    break
                 students[position] = student
+                taught = mean_of_logs([believed, student.predict(values)])
     return replace(
         found,
         composition=mixture,
@@ -329,7 +300,7 @@ def _why_not(found: Alignment, n_cells: int, reference: Reference) -> str:
         return "genes are detected as in the reference"
     if reference.task < 0:
         return "without classes, no composition can be told from an assay"
-    if found.distance > _OTHER_COMPOSITION:
+    if found.distance > _OTHER_COMPOSITION and found.n_classes < _FEWEST_CLASSES:
         return "the composition is another one"
     return ""
 
@@ -355,8 +326,3 @@ def _factors(
     spread = 1.4826 * float(np.median(np.abs(logs[told])))
     beyond = np.sqrt(max(spread**2 - float(np.median(error[told])) ** 2, 0.0))
     return np.where(told, np.exp(logs), np.nan), float(beyond)
-
-
-def _mean_of_logs(views: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
-    logs = [np.log(np.maximum(view, _TINY)) for view in views]
-    return np.asarray(softmax(np.mean(logs, axis=0), axis=1))

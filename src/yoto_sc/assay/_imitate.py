@@ -15,7 +15,7 @@ _SMALLEST_SHARE = 0.1
 """Thinned cells keep at least this share of their counts, on average."""
 _DEPTHS = (0.1, 3.0)
 """Another technology counts so many molecules for each one that is counted here."""
-_EFFICIENCY_SD = 0.5
+_EFFICIENCY_SD = 0.8
 """Standard deviation of the logarithm of how well it detects each gene."""
 _MARGIN = 1.25
 """Depths that differ by less than this factor are borne by any network."""
@@ -28,7 +28,7 @@ def check_robust(robust: object) -> None:
         raise ValueError(f"robust must be None or one of {allowed}, not {robust!r}.")
 
 
-def borne_depths(how: str | None) -> tuple[float, float]:
+def borne_depths(how: Robust | None) -> tuple[float, float]:
     """Return the least and the greatest depth that a network bears which was trained so.
 
     It is within what was imitated, by half as much again; `None`: nothing was.

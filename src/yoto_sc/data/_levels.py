@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -107,6 +107,12 @@ class Levels:
 
     def __bool__(self) -> bool:
         return bool(self.levels)
+
+    def among(self, positions: Collection[int]) -> Levels:
+        """Return those of some tasks alone."""
+        return Levels(
+            tuple(e for e in self.levels if e.fine in positions and e.coarse in positions)
+        )
 
     def names(self, tasks: Sequence[Task]) -> list[str]:
         """Return for each task the name of the one that it lies within; empty, if none."""

@@ -14,6 +14,8 @@ from yoto_sc.data import Levels
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from yoto_sc.assay import Robust
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -64,6 +66,11 @@ class Selection:
         is measured on these.
     levels
         Which tasks lie within others, and where their classes do.
+    adapted
+        Where the model comes from, if another one was adapted to cells of another assay: one row
+        for each task, with the ``model``, the numbers of these cells that were ``n_labeled`` and
+        ``n_unlabeled``, and of classes that are new, ``n_new``. Scores are those of the other
+        model, on cells of its own assay. Empty: it was trained on its own.
     robust
         Which other assays were imitated for a second network on the same genes; `None`: there is
         no such network.
@@ -84,7 +91,8 @@ class Selection:
     columns: pd.DataFrame = field(default_factory=pd.DataFrame)
     teacher: pd.DataFrame = field(default_factory=pd.DataFrame)
     levels: Levels = Levels()
-    robust: str | None = None
+    adapted: pd.DataFrame = field(default_factory=pd.DataFrame)
+    robust: Robust | None = None
 
     @property
     def trained_genes(self) -> list[str]:

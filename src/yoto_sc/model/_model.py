@@ -33,8 +33,8 @@ from yoto_sc.data import (
     read_tasks,
 )
 from yoto_sc.judge import default_validation_size, split_cells
+from yoto_sc.model._adapting import AdaptationMixin
 from yoto_sc.model._fields import TaskField, registered_tasks
-from yoto_sc.model._predicting import PredictionMixin
 from yoto_sc.model._saving import SavingMixin
 from yoto_sc.nn import Annealing, Linear
 from yoto_sc.rules import Requirements, check_n_genes
@@ -61,7 +61,7 @@ class _Manager(AnnDataManager):
     problem: Problem | None = None
 
 
-class YOTO(PredictionMixin, SavingMixin):
+class YOTO(AdaptationMixin, SavingMixin):
     """Selects a panel of exactly k genes for several tasks, and predicts from it.
 
     Parameters

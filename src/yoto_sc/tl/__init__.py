@@ -1,5 +1,9 @@
-"""Tools: select a panel, predict and impute from it, judge lists of genes, and ask how firm."""
+"""Tools: select a panel, predict and impute from it, judge lists of genes, and ask how firm.
 
+And take all that to another assay.
+"""
+
+from yoto_sc.tl._adapt import adapt
 from yoto_sc.tl._compare import compare
 from yoto_sc.tl._evaluate import evaluate
 from yoto_sc.tl._impute import impute
@@ -8,4 +12,13 @@ from yoto_sc.tl._select import select
 from yoto_sc.tl._stability import stability
 from yoto_sc.tl._substitutes import substitutes
 
-__all__ = ["compare", "evaluate", "impute", "predict", "select", "stability", "substitutes"]
+__all__ = [
+    "adapt",
+    "compare",
+    "evaluate",
+    "impute",
+    "predict",
+    "select",
+    "stability",
+    "substitutes",
+]

@@ -30,7 +30,7 @@ from yoto_sc.train._module import X_KEY
 from yoto_sc.train._plan import SelectionTrainingPlan
 from yoto_sc.train._progress import SelectionProgress
 from yoto_sc.train._run import one_more_training, run
-from yoto_sc.train._start import find_start, screen
+from yoto_sc.train._start import Start, find_start, screen
 from yoto_sc.train._temperature import calibrate, copy_temperatures
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 
     from yoto_sc._problem import Problem
     from yoto_sc.assay import Robust
+    from yoto_sc.data import Levels
     from yoto_sc.judge import Judgement, Split
     from yoto_sc.select import Screening
     from yoto_sc.teach import Decoder, Lesson
     from yoto_sc.train._module import YOTOModule
     from yoto_sc.train._recipe import Recipe
-    from yoto_sc.train._start import Start
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ _JUDGED_CELLS = 2000
 """Where no cell is held out, losses are taken on at most this many training cells."""
 _DECODED_CELLS = 20_000
 """All genes are decoded by what at most so many cells tell."""
-_ELSEWHERE_SHARE = 0.25
+_ELSEWHERE_SHARE = 0.35
 """So many steps, beside those of the selection, teach the network for other assays."""
 _CELLS_ELSEWHERE, _ASSAYS_ELSEWHERE = 2000, 8
 """It is calibrated on so many held-out cells, drawn with replacement, in so many assays."""
@@ -191,6 +191,38 @@ class Training:
         module.eval()
         ranking = np.concatenate([start.genes[plan.ranking], start.others])
         return Trained(plan, data, lesson, ranking, trainer)
+
+    def refine(self, lesson: Lesson, levels: Levels, rng: np.random.Generator) -> Trained:
+        """Train a network on all genes of a lesson, which stay in their order.
+
+        Parameters
+        ----------
+        lesson
+            Its labels may be probabilities.
+        levels
+            Which of its tasks lie within others.
+        """
+        expression = self.problem.expression
+        genes = np.arange(expression.n_vars)
+        start = Start(
+            genes=genes,
+            scores=np.linspace(1, 0, len(genes), dtype=np.float32),
+            rules=self.problem.rules,
+            others=np.arange(0),
+            told=np.ones(len(self.problem.tasks), dtype=bool),
+        )
+        data = SelectionData(lesson, genes, self.recipe, self.module.n_members, rng)
+        module = deepcopy(self.module)
+        module.levels = levels
+        module.reset_weights(torch.Generator().manual_seed(self.recipe.seed))
+        module.begin(start, data.train.moments(), data.train.labels)
+        module.selector.scores.requires_grad_(False)
+        plan = SelectionTrainingPlan(module, data, start, self.recipe)
+        trainer = self._run(plan, data, "Learning to label this assay", watched=False)
+        if (imitated := self.imitated) is not None:
+            module.robust = self._elsewhere(module, data, start, imitated)
+        module.eval()
+        return Trained(plan, data, lesson, genes, trainer)
 
     def _run(
         self, plan: SelectionTrainingPlan, data: SelectionData, description: str, *, watched: bool

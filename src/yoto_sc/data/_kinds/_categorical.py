@@ -100,6 +100,13 @@ class Categorical(Task):
         except TypeError:  # of several types
             return self
 
+    def extended(self, column: pd.Series, unlabeled: Collection[object] = ()) -> Self:
+        labels = _as_categorical(column, unlabeled).remove_unused_categories()
+        seen = [_plain(category) for category in labels.categories]
+        new = tuple(category for category in seen if category not in self.categories)
+        weights = self.class_weights and self.class_weights + (1.0,) * len(new)
+        return replace(self, categories=self.categories + new, class_weights=weights)
+
     def weighted(self, weight: float, class_weights: Mapping[Any, float] | None = None) -> Self:
         """Return the task with what it, and each class, counts for; see :meth:`Task.weighted`."""
         given = class_weights or {}

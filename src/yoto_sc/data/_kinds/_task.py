@@ -129,6 +129,11 @@ class Task(ABC):
         """Return the task with its classes in the order that scikit-learn gives them."""
         return self
 
+    def extended(self, column: Any, unlabeled: Collection[object] = ()) -> Self:
+        """Return the task with the classes that other labels show, after its own."""
+        del column, unlabeled
+        return self
+
     @abstractmethod
     def encode(self, column: Any) -> NDArray[Any]:
         """Turn labels into numbers the model can learn from; unknown ones count as missing."""
