@@ -312,7 +312,7 @@ def predict_adapted(query: ad.AnnData, own: NDArray[np.intp], fitted: Fitted, ke
     known = np.isin(np.arange(query.n_obs), own)
     labels = query.obs[key].where(known)
     given.obs[key] = labels.astype("category").cat.remove_unused_categories()
-    model = yt.tl.adapt(given, fitted.folder, categorical_keys=[key], model_dir=None)
+    model = yt.tl.adapt(given, fitted.folder, categorical_keys=[key], progress_bar=False)
     return predict(query, fitted, key, model=model)
 
 

@@ -71,6 +71,10 @@ class Keys:
         """``adata.obs`` column, or ``adata.obsm`` entry, of the predictions for `task`."""
         return f"{self.key}_{task}"
 
+    def novelty(self, task: str) -> str:
+        """``adata.obs`` column of how unlike every class of `task` a cell is."""
+        return f"{self.key}_{task}_novelty"
+
     def confidence(self, task: str) -> str:
         """``adata.obs`` column of the probability of the predicted class of `task`."""
         return f"{self.key}_{task}_confidence"

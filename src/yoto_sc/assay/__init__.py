@@ -2,6 +2,7 @@
 
 from yoto_sc.assay._alignment import Adapt, Alignment, Network, align
 from yoto_sc.assay._imitate import Robust, borne_depths, check_robust, imitate
+from yoto_sc.assay._novelty import Novelty
 from yoto_sc.assay._query import Query, label_cells
 from yoto_sc.assay._reference import Reference
 from yoto_sc.assay._student import learn_labels
@@ -10,6 +11,7 @@ __all__ = [
     "Adapt",
     "Alignment",
     "Network",
+    "Novelty",
     "Query",
     "Reference",
     "Robust",

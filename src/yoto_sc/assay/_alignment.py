@@ -141,6 +141,10 @@ class Alignment:
         agreed = network.levels.reconcile(mixed)
         return [prediction.astype(np.float32) for prediction in agreed], latent
 
+    def at_home(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return expression as near to the reference's as may be, ``(n_obs, n_genes)``."""
+        return self._aligned(values) if self.is_applied else self._at_depth(values)
+
     def __str__(self) -> str:
         """Say in one line what was found and done."""
         done = "The query is taken for one of the reference's assay"

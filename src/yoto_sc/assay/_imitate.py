@@ -15,7 +15,7 @@ _SMALLEST_SHARE = 0.1
 """Thinned cells keep at least this share of their counts, on average."""
 _DEPTHS = (0.1, 3.0)
 """Another technology counts so many molecules for each one that is counted here."""
-_EFFICIENCY_SD = 0.8
+_EFFICIENCY_SD = 0.9
 """Standard deviation of the logarithm of how well it detects each gene."""
 _MARGIN = 1.25
 """Depths that differ by less than this factor are borne by any network."""

@@ -12,11 +12,12 @@ import pandas as pd
 from yoto_sc.assay._alignment import align
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from yoto_sc.assay._alignment import Adapt, Alignment, Network
+    from yoto_sc.assay._novelty import Novelty
     from yoto_sc.assay._reference import Reference
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class Query:
         What was found and done; `None`, where nothing was looked for.
     n_counts
         Counts of each gene in all cells, ``(n_genes,)``.
+    distances
+        By the position of the task, the distances of :class:`Novelty`, ``(n_obs,)``.
     """
 
     predictions: list[NDArray[Any]]
@@ -55,6 +58,7 @@ class Query:
     untold: NDArray[np.bool_]
     alignment: Alignment | None
     n_counts: NDArray[np.float64]
+    distances: dict[int, NDArray[np.float64]]
 
     def silent(self, genes: Sequence[str]) -> list[str]:
         """Return those of the genes without a count, of which some were to be expected."""
@@ -121,6 +125,7 @@ def label_cells(
     network: Network,
     reference: Reference | None,
     adapt: Adapt,
+    novelties: Mapping[int, Novelty] | None = None,
 ) -> Query:
     """Look at a query, align it where that is safe, and label its cells.
 
@@ -136,7 +141,12 @@ def label_cells(
         Of these genes; `None`: nothing is remembered, and nothing is done.
     adapt
         See :func:`align`; ``"none"``: each cell by itself, as a cell of any assay.
+    novelties
+        By the position of the task, what tells how unlike its classes a cell is. Cells of another
+        assay are compared as they are aligned, and moved so that a typical one is as far away as
+        a typical one of the reference.
     """
+    novelties = {} if novelties is None else novelties
     alignment = None
     if reference is not None and adapt != "none" and n_obs:
         rng = np.random.default_rng(0)
@@ -145,10 +155,16 @@ def label_cells(
             cells = np.sort(rng.choice(n_obs, _SAMPLE_CELLS, replace=False))
         alignment = align(values(cells), reference, network, adapt)
     blocks, totals, by_gene = [], [], []
+    distances: dict[int, list[NDArray[np.float64]]] = {position: [] for position in novelties}
     for start in range(0, max(n_obs, 1), _BLOCK_CELLS):
         block = values(slice(start, start + _BLOCK_CELLS))
         found = network.abroad(block) if alignment is None else alignment.label(block, network)
         blocks.append(found)
+        if novelties:
+            near = block if alignment is None else alignment.at_home(block)
+            _, latent = network.predict(near)
+            for position, novelty in novelties.items():
+                distances[position].append(novelty.distance(near, latent, found[0][position]))
         counts = np.rint(np.expm1(block)) if network.are_counts else block
         totals.append(counts.sum(axis=1))
         by_gene.append(counts.sum(axis=0, dtype=np.float64))
@@ -160,4 +176,17 @@ def label_cells(
         (total < fewest) if network.are_counts else (total == 0) & (fewest > 0),
         alignment,
         np.sum(by_gene, axis=0),
+        {
+            position: _centred(np.concatenate(parts), novelties[position], alignment)
+            for position, parts in distances.items()
+        },
     )
+
+
+def _centred(
+    distance: NDArray[np.float64], novelty: Novelty, alignment: Alignment | None
+) -> NDArray[np.float64]:
+    """Move the distances of another assay to where those of the reference are."""
+    if alignment is None or not alignment.is_other or not len(distance):
+        return distance
+    return distance - np.median(distance) + novelty.typical()

@@ -203,6 +203,10 @@ def select(input: Path, out: Path, overwrite: bool, **arguments: Any) -> Report:
         default="auto",
     ),
     option("--min-confidence X", "Cells with less confidence get no label."),
+    option(
+        "--unknown X",
+        "Refuse cells that are more unlike all classes than all but this share of the reference.",
+    ),
     layer,
 )
 @output("h5ad or CSV file", key_added)

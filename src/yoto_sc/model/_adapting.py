@@ -16,7 +16,7 @@ from sklearn.linear_model import Ridge
 from yoto_sc._checks import check_integer
 from yoto_sc._problem import Problem
 from yoto_sc._threads import one_thread
-from yoto_sc.assay import learn_labels
+from yoto_sc.assay import Reference, learn_labels
 from yoto_sc.judge import Split
 from yoto_sc.model._predicting import PredictionMixin
 from yoto_sc.nn import Annealing, narrow
@@ -116,7 +116,7 @@ class AdaptationMixin(PredictionMixin):
             unchanged = {p for p, task in enumerate(tasks) if task == self.tasks[p]}
             levels = self.selection.levels.among(unchanged)
             recipe = Recipe(
-                Annealing(len(genes), len(genes)),
+                Annealing.settled(len(genes)),
                 seed=random_state,
                 max_steps=max_steps,
                 robust=self.selection.robust,
@@ -126,7 +126,9 @@ class AdaptationMixin(PredictionMixin):
             model = self._for_tasks(tasks, len(genes), random_state)
             rng = np.random.default_rng(random_state)
             trained = Training(problem, recipe, model.module).refine(lesson, levels, rng)
-            model.reference_ = trained.reference()
+            said, _ = trained.module.predict_all(len(values), values.__getitem__, len(genes))
+            model.reference_ = Reference.of(values, said, tasks)
+            model.novelties_ = trained.novelties(len(genes))
         model.module, model.trainer = trained.module, trained.trainer
         model.decoder_ = self.decoder_
         model.selection_ = replace(

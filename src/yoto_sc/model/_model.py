@@ -173,6 +173,7 @@ class YOTO(AdaptationMixin, SavingMixin):
         self.n_genes = n_genes
         self.random_state = int(random_state)
         self.selection_ = self.decoder_ = self.reference_ = None
+        self.novelties_ = {}
         self._n_trained = largest
         self.module = YOTOModule(
             min(n_allowed, start_length(largest)),
@@ -381,7 +382,7 @@ class YOTO(AdaptationMixin, SavingMixin):
         self.train_indices, self.validation_indices = split.train, split.validation
         self.is_trained_ = True
         self.selection_, self.decoder_ = outcome.selection, outcome.decoder
-        self.reference_ = outcome.reference
+        self.reference_, self.novelties_ = outcome.reference, outcome.novelties
 
     def _course(self) -> Annealing:
         """Return the default course of the panel."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from yoto_sc._panel import Panel
     from yoto_sc._problem import Problem
-    from yoto_sc.assay import Query, Reference
+    from yoto_sc.assay import Novelty, Query, Reference
     from yoto_sc.data import Expression
     from yoto_sc.judge import Selection
     from yoto_sc.teach import Decoder
@@ -43,6 +43,7 @@ class PredictionMixin(BaseModelClass):
     selection_: Selection | None
     decoder_: Decoder | None
     reference_: Reference | None
+    novelties_: dict[int, Novelty]
     _problem: Problem | None
 
     @property
@@ -260,6 +261,7 @@ class PredictionMixin(BaseModelClass):
         n_genes: int | None = None,
         missing: Missing = "error",
         adapt: Adapt = "auto",
+        novelty: bool = False,
     ) -> tuple[Query, Sequence[str]]:
         """Predict the cells of another assay, as :func:`yoto_sc.tl.predict` does.
 
@@ -269,6 +271,8 @@ class PredictionMixin(BaseModelClass):
             As in :meth:`predict`.
         adapt
             See :func:`yoto_sc.tl.predict`.
+        novelty
+            Whether to tell how unlike the classes of the reference each cell is.
 
         Returns
         -------
@@ -292,6 +296,16 @@ class PredictionMixin(BaseModelClass):
             wide = read.wide(values)
             return module.predict_all(len(wide), wide.__getitem__, wide.shape[1], read.measured)
 
+        novelties = self.novelties_ if novelty else {}
+        if novelty and not novelties:
+            raise ValueError(
+                "The model cannot tell what is new: it has no classes, or an earlier version "
+                "trained it."
+            )
+        if novelty and (len(read.genes) != self.selection.panel.n_genes):
+            raise ValueError(
+                "What is new can be told from the whole panel only, all of its genes."
+            )
         is_counts, robust = self.selection.is_counts, self.module.robust
         network = Network(
             partial(predict, self.module),
@@ -302,7 +316,9 @@ class PredictionMixin(BaseModelClass):
             borne_depths(self.selection.robust),
         )
         with one_thread():
-            query = label_cells(read.expression.n_obs, read.values, network, reference, adapt)
+            query = label_cells(
+                read.expression.n_obs, read.values, network, reference, adapt, novelties
+            )
         query.report(read.genes, are_counts=is_counts)
         return query, read.genes
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import torch
 from scvi.model.base import BaseModelClass
 
-from yoto_sc.assay import Reference
+from yoto_sc.assay import Novelty, Reference
 from yoto_sc.judge import Selection
 from yoto_sc.model._files import damaged, read_model, write_model
 from yoto_sc.teach import Decoder
@@ -22,6 +22,8 @@ _DECODER, _DECODED = "decoder.", ("weights", "intercept", "correlation")
 _REFERENCE = "reference."
 _REMEMBERED = ("shares", "means", "squares", "counts", "fewest")
 """What the arrays of a reference are called among the weights."""
+_NOVELTY, _COMPARED = "novelty.", ("scale", "whitening", "means", "quantiles")
+"""What those of a task's novelty are called."""
 _FORMER = {"n_candidates"}
 """Arguments that models of the first version were saved with, and that are no more."""
 
@@ -84,6 +86,12 @@ class SavingMixin(BaseModelClass):
                 f"{_REFERENCE}{name}": torch.from_numpy(getattr(self.reference_, name))
                 for name in _REMEMBERED
             }
+        description["novelty_tasks"] = sorted(self.novelties_)
+        for position, novelty in self.novelties_.items():
+            weights |= {
+                f"{_NOVELTY}{position}.{name}": torch.from_numpy(getattr(novelty, name))
+                for name in _COMPARED
+            }
         write_model(dir_path, description, weights, overwrite=overwrite)
 
     @classmethod
@@ -142,6 +150,9 @@ class SavingMixin(BaseModelClass):
             if "reference_task" in description:
                 arrays = {n: weights.pop(f"{_REFERENCE}{n}").numpy() for n in _REMEMBERED}
                 model.reference_ = Reference(int(description["reference_task"]), **arrays)
+            for position in description.get("novelty_tasks", []):
+                arrays = {n: weights.pop(f"{_NOVELTY}{position}.{n}").numpy() for n in _COMPARED}
+                model.novelties_[position] = Novelty(**arrays)
             model.module.load_state_dict(weights)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise damaged(dir_path, "its parts do not fit together") from error

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+_AT_ONCE = 1e-9
+"""Share of a training that is over before its first step ends."""
+
 
 @dataclass(frozen=True)
 class Geometric:
@@ -87,6 +90,11 @@ class Annealing:
             raise ValueError(f"Annealing needs 1 <= n_genes <= n_start, not {self}.")
         if not 0 <= self.warmup < self.shrunk <= self.selected < 1:
             raise ValueError(f"Annealing needs 0 <= warmup < shrunk <= selected < 1, not {self}.")
+
+    @classmethod
+    def settled(cls, n_genes: int) -> Annealing:
+        """Return the course of a training whose panel is final from the start."""
+        return cls(n_genes, n_genes, warmup=0.0, shrunk=_AT_ONCE, selected=_AT_ONCE)
 
     def is_selecting(self, progress: float) -> bool:
         """Return whether the panel may still change."""

@@ -73,12 +73,13 @@ def adapt(
 
     Raises
     ------
-    FileNotFoundError, FileExistsError
-        There is no model in the directory, or there is something in `model_dir`.
+    FileNotFoundError
+        There is no model in the directory.
     KeyError
         The model has no such task, or `adata` lacks labels, a panel gene or the layer.
     ValueError
-        No cell has a label, or expression is not of the kind the model was trained on.
+        No cell has a label, expression is not of the kind the model was trained on, or `model_dir`
+        exists.
 
     Examples
     --------

@@ -26,6 +26,7 @@ def predict(
     missing: Literal["error", "zero"] = "error",
     adapt: Literal["auto", "none", "genes"] = "auto",
     min_confidence: float | None = None,
+    unknown: float | None = None,
     key_added: str = DEFAULT_KEY,
     copy: bool = False,
 ) -> AnnData | None:
@@ -67,6 +68,13 @@ def predict(
         about a query.
     min_confidence
         Cells with less confidence than this get no label (NA); `None`: every cell gets one.
+    unknown
+        Share of the reference's cells that may be refused, such as 0.05, to name cells of types
+        that it lacks: cells that are more unlike every class than all but this share of the
+        held-out cells of the reference get no label (NA). See :class:`yoto_sc.assay.Novelty` for
+        the distance. Those of another assay are compared once they are aligned, and moved so that
+        a typical one is as far away as one of the reference; so they must not be new for the most
+        part. `None`: every cell is taken for one of the classes.
     key_added
         Prefix of everything that is written.
     copy
@@ -81,6 +89,9 @@ def predict(
         tree has no label, or one that no class of the task lies within.
     adata.obs["yoto_<key>_confidence"] : float32
         Probability of the most probable class, for categorical tasks.
+    adata.obs["yoto_<key>_novelty"] : float32
+        With `unknown`, for categorical tasks, how unlike every class a cell is: 0 for a typical
+        cell of the reference, above 1 for a twentieth of its cells.
     adata.obsm["yoto_<key>"] : float32, shape ``(n_obs, n_columns)``
         Prediction of a vector, as an array or as a table, as the labels were.
     adata.obsm["X_yoto"] : float32, shape ``(n_obs, n_latent)``
@@ -104,7 +115,8 @@ def predict(
         An argument is of the wrong type.
     ValueError
         The model's files are damaged or from another version, expression is not of the kind the
-        model was trained on, or an argument is out of range.
+        model was trained on, an argument is out of range, or `unknown` is asked of less than the
+        whole panel, or of a model without classes.
 
     Examples
     --------
@@ -121,12 +133,21 @@ def predict(
     check_adata(adata)
     if min_confidence is not None:
         check_fraction(min_confidence, "min_confidence")
+    if unknown is not None:
+        check_fraction(unknown, "unknown")
     model = as_model(model)
     names = Keys(key_added)
     for place, written in result_places(names, model.tasks).items():
         labels = [task.name for task in model.tasks if task.place == place]
         check_written_keys(names, written, labels, place)
-    query, genes = model.label(adata, layer=layer, n_genes=n_genes, missing=missing, adapt=adapt)
+    query, genes = model.label(
+        adata,
+        layer=layer,
+        n_genes=n_genes,
+        missing=missing,
+        adapt=adapt,
+        novelty=unknown is not None,
+    )
     adata = adata.copy() if copy else adata
     write_predictions(
         adata,
@@ -138,6 +159,14 @@ def predict(
         min_confidence=min_confidence,
         untold=query.untold,
     )
+    for position, task in enumerate(model.tasks):
+        column = names.novelty(task.name)
+        if unknown is not None and position in query.distances:
+            distance, novelty = query.distances[position], model.novelties_[position]
+            adata.obs[column] = novelty.score(distance)
+            adata.obs.loc[novelty.is_new(distance, unknown), names.prediction(task.name)] = None
+        elif column in adata.obs:  # of an earlier call
+            del adata.obs[column]
     stored = dict(adata.uns.get(names.uns, {}))
     stored.pop(ADAPTATION, None)
     done = query.to_uns(genes, model.reference_groups())

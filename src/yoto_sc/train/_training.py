@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from yoto_sc.assay import Reference
+from yoto_sc.assay import Novelty, Reference
 from yoto_sc.judge import (
     Answers,
     Selection,
@@ -24,6 +24,7 @@ from yoto_sc.judge import (
     path_sizes,
     without_table,
 )
+from yoto_sc.nn import Annealing
 from yoto_sc.teach import Joint, fit_decoder, prepare
 from yoto_sc.train._batches import SelectionData
 from yoto_sc.train._module import X_KEY
@@ -52,6 +53,8 @@ _JUDGED_CELLS = 2000
 """Where no cell is held out, losses are taken on at most this many training cells."""
 _DECODED_CELLS = 20_000
 """All genes are decoded by what at most so many cells tell."""
+_COMPARED_CELLS = 5000
+"""What is new is told from what at most so many training cells are like."""
 _ELSEWHERE_SHARE = 0.35
 """So many steps, beside those of the selection, teach the network for other assays."""
 _CELLS_ELSEWHERE, _ASSAYS_ELSEWHERE = 2000, 8
@@ -112,6 +115,44 @@ class Trained:
             len(values), values.__getitem__, self.module.n_genes
         )
         return Reference.of(values, predictions, self.module.tasks)
+
+    def novelties(self, n_genes: int, judged: Trained | None = None) -> dict[int, Novelty]:
+        """Return what tells how unlike its classes a cell is, by the position of the task.
+
+        Parameters
+        ----------
+        n_genes
+            Size of the panel.
+        judged
+            What did not see the held-out cells, which give the quantiles; `None`: the training
+            cells do, which look a little more alike than others.
+        """
+        everything, labels = self.data.sample()
+        n_cells = min(_COMPARED_CELLS, len(everything))
+        cells = np.linspace(0, len(everything) - 1, n_cells).round().astype(np.intp)
+        values = np.ascontiguousarray(everything[cells, :n_genes])
+        predictions, latent = self.module.predict_all(len(values), values.__getitem__, n_genes)
+        found = {}
+        for position, task in enumerate(self.module.tasks):
+            if task.categories:
+                given, codes = labels[position][cells], predictions[position].argmax(axis=1)
+                if given.ndim == 1:
+                    codes = np.where(task.observed(given), given, codes)
+                else:  # a teacher's probabilities, or none
+                    codes = np.where(given.any(axis=1), given.argmax(axis=1), codes)
+                found[position] = Novelty.of(values, latent, codes, task.n_outputs)
+        if judged is None or not len(judged.data.watched):
+            return found
+        unseen = judged.data.validation.batch(judged.data.watched)[X_KEY].numpy()
+        unseen = np.ascontiguousarray(unseen[:, :n_genes])
+        predictions, latent = judged.module.predict_all(len(unseen), unseen.__getitem__, n_genes)
+        own = found if judged is self else judged.novelties(n_genes)
+        return {
+            position: novelty.calibrated(
+                own[position].distance(unseen, latent, predictions[position])
+            )
+            for position, novelty in found.items()
+        }
 
     def joint(self, cells: NDArray[np.intp], total: float) -> Joint:
         """Put what the network predicts of the transcriptome beside the expression of all genes.
@@ -246,7 +287,8 @@ class Training:
         """Train a network on the genes of another one, from the start, on imitated assays."""
         kwargs = {k: v for k, v in self.recipe.trainer_kwargs.items() if k != "callbacks"}
         n_steps = max(1, round(_ELSEWHERE_SHARE * self.recipe.max_steps))
-        recipe = replace(self.recipe, max_steps=n_steps, trainer_kwargs=kwargs)
+        course = Annealing.settled(module.n_genes)
+        recipe = replace(self.recipe, annealing=course, max_steps=n_steps, trainer_kwargs=kwargs)
         robust = deepcopy(module)
         robust.reset_weights(torch.Generator(module.device).manual_seed(recipe.seed))
         data.imitated = imitated
@@ -310,8 +352,8 @@ class Training:
             )
         selection = describe(trained, answers, judgement, describe_rng)
         decoder = _decoder(judged, trained, teach_rng)
-        reference = trained.reference()
-        return Outcome(trained, selection, decoder, reference)
+        novelties = trained.novelties(judgement.n_genes, judged)
+        return Outcome(trained, selection, decoder, trained.reference(), novelties)
 
 
 @dataclass(frozen=True)
@@ -322,6 +364,7 @@ class Outcome:
     selection: Selection
     decoder: Decoder | None  # where the transcriptome was learned
     reference: Reference  # what is remembered of the cells
+    novelties: dict[int, Novelty]  # by the position of the task, how unlike its classes cells are
 
 
 def _decoder(judged: Trained, trained: Trained, rng: np.random.Generator) -> Decoder | None:
