@@ -59,13 +59,16 @@ def test_held_out_cells_are_predicted_once_for_each_size_and_each_missing_gene(
     monkeypatch: pytest.MonkeyPatch,
     n_genes: Any,
 ) -> None:
-    """The panel without its last gene is also the next smaller one: that may come twice."""
+    """The panel without its last gene is also the next smaller one: that may come twice.
+
+    The whole panel does, the second time for how unlike the training cells they are.
+    """
     judging = Judging(monkeypatch)
     select(adata, n_genes, train_kwargs={"refit": False, "callbacks": [judging]})
     path = adata.uns["yoto"]["path"].query("predictor == 'network'")
     sizes = path["n_genes"].unique()
     size = yt.Panel.from_adata(adata).n_genes
-    wanted = Counter(prefix(k, max(sizes)) for k in sizes)
+    wanted = Counter(prefix(k, max(sizes)) for k in (*sizes, size))
     wanted.update(without(gene, size, max(sizes)) for gene in range(size))
     seen = judging.of(len(adata.uns["yoto"]["held_out"]))
     assert prefix(size, max(sizes)) in seen

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from yoto_sc.assay import Robust
 
+_NO_ROWS: dict[str, Any] = {"index_name": "task", "index": [], "columns": {}}
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -91,7 +93,7 @@ class Selection:
     columns: pd.DataFrame = field(default_factory=pd.DataFrame)
     teacher: pd.DataFrame = field(default_factory=pd.DataFrame)
     levels: Levels = Levels()
-    adapted: pd.DataFrame = field(default_factory=pd.DataFrame)
+    adapted: pd.DataFrame = field(default_factory=lambda: _frame_from_dict(_NO_ROWS))
     robust: Robust | None = None
 
     @property

@@ -126,9 +126,12 @@ class AdaptationMixin(PredictionMixin):
             model = self._for_tasks(tasks, len(genes), random_state)
             rng = np.random.default_rng(random_state)
             trained = Training(problem, recipe, model.module).refine(lesson, levels, rng)
-            said, _ = trained.module.predict_all(len(values), values.__getitem__, len(genes))
+            said, latent = trained.module.predict_all(len(values), values.__getitem__, len(genes))
             model.reference_ = Reference.of(values, said, tasks)
-            model.novelties_ = trained.novelties(len(genes))
+            model.novelties_ = {
+                position: novelty.calibrated(novelty.distance(values, latent, said[position]))
+                for position, novelty in trained.novelties(len(genes)).items()
+            }
         model.module, model.trainer = trained.module, trained.trainer
         model.decoder_ = self.decoder_
         model.selection_ = replace(
