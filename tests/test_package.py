@@ -240,7 +240,9 @@ def test_functions_have_the_sections_they_need(name):
         assert any(line.startswith(">>> ") for line in sections["Examples"])
     if name.startswith(("tl.", "pl.")):
         assert sections["Raises"]
-        assert sections["Parameters"][0] == ("table" if name == "pl.compare" else "adata")
+        assert sections["Parameters"][0] == (
+            "table" if name in ("pl.compare", "pl.transfer") else "adata"
+        )
 
 
 @pytest.mark.parametrize("name", ["Panel", "model.YOTO"])

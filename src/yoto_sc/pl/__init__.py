@@ -16,6 +16,7 @@ from yoto_sc.pl._redundancy import redundancy
 from yoto_sc.pl._selected_genes import selected_genes
 from yoto_sc.pl._stability import stability
 from yoto_sc.pl._training import training
+from yoto_sc.pl._transfer import transfer
 from yoto_sc.pl._umap import selected_genes_umap
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "selected_genes_umap",
     "stability",
     "training",
+    "transfer",
 ]

@@ -11,6 +11,7 @@ from yoto_sc.tl._predict import predict
 from yoto_sc.tl._select import select
 from yoto_sc.tl._stability import stability
 from yoto_sc.tl._substitutes import substitutes
+from yoto_sc.tl._transfer import transfer
 
 __all__ = [
     "adapt",
@@ -21,4 +22,5 @@ __all__ = [
     "select",
     "stability",
     "substitutes",
+    "transfer",
 ]
