@@ -200,3 +200,19 @@ def test_one_warning_for_what_is_odd(
     warnings: list[Any] = [r for r in caplog.records if r.levelname == "WARNING"]
     assert len(warnings) == 1
     assert "times the counts of the reference" in warnings[0].getMessage()
+
+
+def test_corrected_counts_are_taken_with_a_warning(
+    query: ad.AnnData, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = yt.tl.predict(query, directory, copy=True)
+    query.X = sp.csr_matrix(query.X.toarray() * np.float32(0.999))
+    corrected = yt.tl.predict(query, directory, copy=True)
+    assert "taken as corrected counts" in caplog.text
+    same = corrected.obs[f"yoto_{KEY}"].astype(object) == expected.obs[f"yoto_{KEY}"].astype(
+        object
+    )
+    assert same.mean() > 0.98
+    query.X = query.X.log1p()
+    with pytest.raises(ValueError, match="holds fractions"):
+        yt.tl.predict(query, directory)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Missing = Literal["error", "zero"]
+_LARGEST_LOG = 20.0
+"""Fractions up to this may be logarithms of counts."""
 
 
 class PredictionMixin(BaseModelClass):
@@ -357,9 +359,7 @@ class PredictionMixin(BaseModelClass):
             problem = self._problem
             columns = problem.var_names.get_indexer(pd.Index(genes))
             everything = np.ones(len(genes), dtype=bool)
-            return _Read(
-                problem.expression, columns, everything, genes, raw=not selection.is_counts
-            )
+            return _Read(problem.expression, columns, everything, genes, not selection.is_counts)
         if adata is None:
             if self.adata is None:
                 raise ValueError("The model was loaded without data. Pass adata.")
@@ -370,7 +370,8 @@ class PredictionMixin(BaseModelClass):
         present = [gene for gene, there in zip(genes, measured, strict=True) if there]
         expression = panel_expression(adata, selection, layer, present)
         columns = np.arange(len(present))
-        return _Read(expression, columns, measured, present, raw=not selection.is_counts)
+        logs = selection.is_counts and not expression.is_counts
+        return _Read(expression, columns, measured, present, not selection.is_counts, logs)
 
     def _cell_names(self, adata: AnnData | None) -> pd.Index:
         """Return the names of the cells that are predicted."""
@@ -387,11 +388,13 @@ class _Read:
     columns: NDArray[np.intp]  # of those that were measured
     measured: NDArray[np.bool_]  # (n_genes,)
     genes: Sequence[str]  # those that were measured
-    raw: bool
+    raw: bool  # as stored
+    logs: bool = False  # fractions are read as counts are
 
     def values(self, cells: NDArray[np.intp] | slice) -> NDArray[np.float32]:
         """Return measured genes of some cells, ``(n_cells, n_measured)``."""
-        return self.expression.take(cells, self.columns, raw=self.raw).toarray()
+        found = self.expression.take(cells, self.columns, raw=self.raw).toarray()
+        return np.log1p(found) if self.logs else found
 
     def wide(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Put zeros in the place of genes that were not measured, ``(n_cells, n_genes)``."""
@@ -458,9 +461,15 @@ def panel_expression(
     )
     expression = read_expression(adata, layer, genes, raw=raw)
     if selection.is_counts and not expression.is_counts:
-        raise ValueError(
-            f"The model was trained on counts, but adata.{expression.source} holds fractions. "
-            "Name the layer that holds counts in `layer`."
+        if expression.maximum <= _LARGEST_LOG:
+            raise ValueError(
+                f"The model was trained on counts, but adata.{expression.source} holds fractions. "
+                "Name the layer that holds counts in `layer`."
+            )
+        logger.warning(
+            "The model was trained on counts, but adata.%s holds fractions. They are too large to "
+            "be logarithms, and are taken as corrected counts.",
+            expression.source,
         )
     if not selection.is_counts and expression.is_counts and expression.maximum > 1:
         raise ValueError(

@@ -43,7 +43,8 @@ def predict(
     ----------
     adata
         Annotated data that holds at least the panel's genes, in any order, as counts if the model
-        was trained on counts. Other genes are not read.
+        was trained on counts. Fractions are taken as corrected counts, with a warning, if they are
+        too large to be logarithms. Other genes are not read.
     model
         A :class:`yoto_sc.model.YOTO`, or the directory it was saved to (``model_dir`` of
         :func:`yoto_sc.tl.select`).
