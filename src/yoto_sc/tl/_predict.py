@@ -32,12 +32,16 @@ def predict(
 ) -> AnnData | None:
     """Label new cells with a trained model, from the panel genes alone.
 
-    Confidences are calibrated by how the first of the two trainings did on its held-out cells
-    (temperature scaling, Guo et al. 2017, arXiv:1706.04599), so they hold for cells like these: of
-    the cells labelled with 0.9, about nine of ten are right. Cells of another technology are
-    aligned with the reference, gene by gene and without labels, where that is safe (`adapt`); of
-    types never seen, confidences may be too high. Cells with no count of the panel, or
-    one or two, get no label, where the reference has hardly any such cell (0.5 % at most).
+    A query is compared with what the model remembers of its reference. One that is like it is
+    labelled by the network that was trained, and judged, on the reference as it is; one of another
+    assay by the network that learned from imitated assays, after aligning its genes with the
+    reference where that is safe (`adapt`).
+
+    Confidences are calibrated on held-out cells (temperature scaling, Guo et al. 2017,
+    arXiv:1706.04599), those of the second network on imitated assays: of the cells labelled with
+    0.9, about nine of ten are right. Of types never seen, they may be too high (`unknown`). Cells
+    with no count of the panel, or one or two, get no label, where the reference has hardly any
+    such cell (0.5 % at most).
 
     Parameters
     ----------
@@ -59,23 +63,23 @@ def predict(
         These are rough: they add up what each gene costs when it alone is missing, which was
         measured on the cells that were learned from.
     adapt
-        What to do about another assay, in which genes are detected otherwise. ``"auto"``: counts
-        far below or above those of the reference are scaled to what the network has learned to
-        bear, and genes are aligned if they differ, unless there are fewer than 20 cells or the
-        composition is another one (such as a sample of one cell type); all else stays as it is.
+        What to do about another assay. ``"auto"``: a query of 20 cells and more whose depth or
+        genes differ from the reference's is for the second network, counts far below or above
+        what that has learned are scaled, and genes are aligned if they are detected otherwise,
+        unless the composition is another one of few classes (such as a sample of one cell type).
         Predictions then depend on the whole query. ``"genes"``: genes are aligned in any case.
-        ``"none"``: each cell is labelled by itself, as streams of cells need it. See the method
-        page for the equations. What was done is logged at level INFO; a warning names what is odd
-        about a query.
+        ``"none"``: each cell is labelled by itself, by the second network, as streams of cells of
+        any assay need it. See the method page for the equations. What was done is logged at level
+        INFO; a warning names what is odd about a query.
     min_confidence
         Cells with less confidence than this get no label (NA); `None`: every cell gets one.
     unknown
         Share of the reference's cells that may be refused, such as 0.05, to name cells of types
         that it lacks: cells that are more unlike every class than all but this share of the
-        held-out cells of the reference get no label (NA). See :class:`yoto_sc.assay.Novelty` for
-        the distance. Those of another assay are compared once they are aligned, and moved so that
-        a typical one is as far away as one of the reference; so they must not be new for the most
-        part. `None`: every cell is taken for one of the classes.
+        held-out cells of the reference get no label (NA). The distance is on
+        the method page. Those of another assay are compared once they are aligned, and moved so
+        that a typical one is as far away as one of the reference; so they must not be new for the
+        most part. `None`: every cell is taken for one of the classes.
     key_added
         Prefix of everything that is written.
     copy
@@ -86,8 +90,8 @@ def predict(
     `None`, or the changed copy if `copy`. Sets the following fields (for the default key):
 
     adata.obs["yoto_<key>"] : categorical or float32
-        Prediction of the task; NA below `min_confidence`, and where a coarser level of the same
-        tree has no label, or one that no class of the task lies within.
+        Prediction of the task; NA below `min_confidence`, for cells that `unknown` refuses, and where a
+        coarser level of the same tree has no label, or one that no class of the task lies within.
     adata.obs["yoto_<key>_confidence"] : float32
         Probability of the most probable class, for categorical tasks.
     adata.obs["yoto_<key>_novelty"] : float32
@@ -99,9 +103,9 @@ def predict(
         Shared representation.
 
     adata.uns["yoto"]["adaptation"] : dict
-        What was found and done, unless ``adapt="none"``: ``is_applied`` and the ``reason``,
-        ``depth`` (counts in a cell, relative to a reference of the same composition),
-        ``scaled_by``, ``difference`` (standard deviation of the logarithms of the factors beyond
+        What was found and done, unless ``adapt="none"``: ``is_other_assay``; whether genes were
+        aligned, ``is_applied``, and the ``reason``; ``depth`` (counts in a cell, relative to a
+        reference of the same composition), ``scaled_by``, ``difference`` (standard deviation of the logarithms of the factors beyond
         chance), ``composition_distance`` (total variation), ``n_untold`` (cells with too few
         counts), and tables ``genes`` (how well each is detected beside the others, its
         ``factor``) and ``composition`` (``share`` of each class).
