@@ -90,8 +90,9 @@ def predict(
     `None`, or the changed copy if `copy`. Sets the following fields (for the default key):
 
     adata.obs["yoto_<key>"] : categorical or float32
-        Prediction of the task; NA below `min_confidence`, for cells that `unknown` refuses, and where a
-        coarser level of the same tree has no label, or one that no class of the task lies within.
+        Prediction of the task; NA below `min_confidence`, for cells that `unknown` refuses, and
+        where a coarser level of the same tree has no label, or one that no class of the task lies
+        within.
     adata.obs["yoto_<key>_confidence"] : float32
         Probability of the most probable class, for categorical tasks.
     adata.obs["yoto_<key>_novelty"] : float32
@@ -105,8 +106,8 @@ def predict(
     adata.uns["yoto"]["adaptation"] : dict
         What was found and done, unless ``adapt="none"``: ``is_other_assay``; whether genes were
         aligned, ``is_applied``, and the ``reason``; ``depth`` (counts in a cell, relative to a
-        reference of the same composition), ``scaled_by``, ``difference`` (standard deviation of the logarithms of the factors beyond
-        chance), ``composition_distance`` (total variation), ``n_untold`` (cells with too few
+        reference of the same composition), ``scaled_by``, ``difference`` (standard deviation of
+        the logarithms of the factors beyond chance), ``composition_distance`` (total variation), ``n_untold`` (cells with too few
         counts), and tables ``genes`` (how well each is detected beside the others, its
         ``factor``) and ``composition`` (``share`` of each class).
 
