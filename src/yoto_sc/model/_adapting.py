@@ -60,7 +60,9 @@ class AdaptationMixin(PredictionMixin):
         random_state: int = 0,
         name: str = "",
     ) -> Self:
-        """Return a model that has learned from cells of another assay; see :func:`yoto_sc.tl.adapt`.
+        """Return a model that has learned from cells of another assay.
+
+        See :func:`yoto_sc.tl.adapt`.
 
         Parameters
         ----------

@@ -107,9 +107,9 @@ def predict(
         What was found and done, unless ``adapt="none"``: ``is_other_assay``; whether genes were
         aligned, ``is_applied``, and the ``reason``; ``depth`` (counts in a cell, relative to a
         reference of the same composition), ``scaled_by``, ``difference`` (standard deviation of
-        the logarithms of the factors beyond chance), ``composition_distance`` (total variation), ``n_untold`` (cells with too few
-        counts), and tables ``genes`` (how well each is detected beside the others, its
-        ``factor``) and ``composition`` (``share`` of each class).
+        the logarithms of the factors beyond chance), ``composition_distance`` (total variation),
+        ``n_untold`` (cells with too few counts), and tables ``genes`` (how well each is
+        detected beside the others, its ``factor``) and ``composition`` (``share`` of each class).
 
     Raises
     ------
