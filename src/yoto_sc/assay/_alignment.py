@@ -203,19 +203,16 @@ def align(
     is_like = found.difference < _DIFFERENCE and low <= found.depth <= high
     if adapt == "auto" and (is_like or len(values) < _FEWEST_CELLS):
         return replace(found, reason=_why_not(found, len(values), reference))
-    found = replace(found, is_other=True)
-    if network.are_counts:
-        scaled_by = float(np.clip(found.depth, *network.depths)) / found.depth
-        found = replace(found, scaled_by=scaled_by)
-    plain, _ = network.abroad(found._at_depth(values))
-    again = _compare(values, plain, reference)
-    found = replace(again, is_other=True, scaled_by=found.scaled_by)
+    borne = float(np.clip(found.depth, *network.depths)) if network.are_counts else found.depth
+    other: dict[str, Any] = {"is_other": True, "scaled_by": borne / found.depth}
+    plain, _ = network.abroad(replace(found, **other)._at_depth(values))
+    found = replace(_compare(values, plain, reference), **other)
     reason = "one cell has no moments" if len(values) < 2 else ""
     if adapt == "auto":
         reason = _why_not(found, len(values), reference)
     if reason:
         return replace(found, reason=reason)
-    return _aligned(found, values, plain, reference, network, asked=adapt == "genes")
+    return _align_genes(found, values, plain, reference, network, asked=adapt == "genes")
 
 
 def _compare(
@@ -249,7 +246,7 @@ def _compare(
     )
 
 
-def _aligned(
+def _align_genes(
     found: Alignment,
     values: NDArray[np.float32],
     plain: Sequence[NDArray[Any]],
