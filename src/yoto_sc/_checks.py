@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from yoto_sc._keys import Keys
 
 
-def check_adata(adata: AnnData) -> None:
+def check_adata(adata: AnnData, name: str = "adata") -> None:
     """Refuse objects that cannot be worked on as a whole, in memory, by name."""
     if not isinstance(adata, AnnData):
-        raise TypeError(f"adata must be an AnnData object, not {type(adata).__name__}.")
+        raise TypeError(f"{name} must be an AnnData object, not {type(adata).__name__}.")
     if adata.isbacked:
-        raise ValueError("adata is backed on disk. Load it first: adata = adata.to_memory().")
+        raise ValueError(f"{name} is backed on disk. Load it first: {name} = {name}.to_memory().")
     if adata.is_view:
         raise ValueError(
-            "adata is a view of another AnnData object. Copy it first: adata = adata.copy()."
+            f"{name} is a view of another AnnData object. Copy it first: {name} = {name}.copy()."
         )
     if 0 in adata.shape:
         raise ValueError(
-            f"adata has the shape {adata.shape}; it needs at least one cell and gene."
+            f"{name} has the shape {adata.shape}; it needs at least one cell and gene."
         )
     for names, axis in ((adata.obs_names, "obs"), (adata.var_names, "var")):
         if not names.is_unique:
             twice = names[names.duplicated()][0]
             raise ValueError(
-                f"adata.{axis}_names are not unique: {twice!r} occurs more than once. Call "
-                f"adata.{axis}_names_make_unique()."
+                f"{name}.{axis}_names are not unique: {twice!r} occurs more than once. Call "
+                f"{name}.{axis}_names_make_unique()."
             )
 
 

@@ -86,7 +86,7 @@ def planted(
     .. math::
 
         x_{ij} \sim \operatorname{Poisson}\Bigl(\delta e_j
-        \bigl[(1 - \alpha) \lambda_{ij} + \alpha p_j \textstyle\sum_k \lambda_{ik}\bigr]\Bigr),
+        \bigl[(1 - \alpha) \lambda_{ij} + \alpha p_j \sum_k \lambda_{ik}\bigr]\Bigr),
         \qquad \log e_j \sim \mathcal{N}(0, \sigma_e^2),
 
     with `depth` :math:`\delta`, efficiency :math:`e_j` of the gene, the share `ambient`

@@ -324,17 +324,6 @@ class PredictionMixin(BaseModelClass):
         query.report(read.genes, are_counts=is_counts)
         return query, read.genes
 
-    def panel_values(self, adata: AnnData, *, layer: str | None = None) -> NDArray[np.float32]:
-        """Return expression of the panel as the network reads it, ``(n_obs, n_genes)``.
-
-        Parameters
-        ----------
-        adata, layer
-            As in :meth:`predict`.
-        """
-        read = self._read(adata, layer=layer, n_genes=None, missing="error")
-        return read.values(slice(None))
-
     def _read(
         self,
         adata: AnnData | None,

@@ -49,7 +49,7 @@ class Recipe:
         the best genes of a random number, so that every size can be predicted from.
     robust
         Which other assays are imitated for a second network on the same genes, which labels cells
-        of other assays (see :func:`yoto_sc.assay.imitate`), for counts only. ``"auto"``:
+        of other assays (see the method page), for counts only. ``"auto"``:
         ``"technology"`` for counts; `None`: there is no such network.
     unlabeled_cells
         Whether cells without a label learn from a teacher: ``"auto"``, where labelled cells show
