@@ -308,3 +308,23 @@ def test_nothing_odd_is_said_of_cells_like_these(
     found = label_cells(500, values.__getitem__, network, reference, "auto")
     found.report([f"g{i}" for i in range(N_GENES)], are_counts=True)
     assert not [r for r in caplog.records if r.levelname == "WARNING"]
+
+
+def test_numbers_are_left_to_the_first_network(network: Network, reference: Reference) -> None:
+    """Whatever is done about classes."""
+    score = Continuous("score")
+
+    def both(which: Any) -> Any:
+        def predict(found: NDArray[np.float32]) -> tuple[list[Any], NDArray[np.float32]]:
+            classes, latent = getattr(network, which)(found)
+            return [*classes, found[:, 0] if which == "predict" else found[:, 1]], latent
+
+        return predict
+
+    two = replace(network, predict=both("predict"), robust=both("robust"), tasks=(TASK, score))
+    for factors in (0.5, 20.0, efficiencies(1.0)):
+        values, _ = cells(500, 16, factors)
+        for adapt in ("auto", "none"):
+            found = label_cells(500, values.__getitem__, two, reference, adapt)
+            assert found.alignment is None or found.alignment.is_other
+            np.testing.assert_array_equal(found.predictions[1], values[:, 0])

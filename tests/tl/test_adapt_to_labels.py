@@ -121,7 +121,7 @@ def test_the_query_is_the_reference_then(query: ad.AnnData, directory: Path) -> 
 
 
 def test_numbers(query: ad.AnnData, directory: Path) -> None:
-    truth = query.obs[SCORE].to_numpy()
+    truth = query.obs[SCORE].to_numpy() + 1.5  # it is measured otherwise there
     given = few(query, 10)
     given.obs[SCORE] = np.where(np.arange(600) < 60, truth, np.nan)
     adapted = yt.tl.adapt(given, directory, categorical_keys=(), progress_bar=False)
@@ -131,7 +131,7 @@ def test_numbers(query: ad.AnnData, directory: Path) -> None:
         fresh = query.copy()
         yt.tl.predict(fresh, model)
         errors[name] = np.nanmean((fresh.obs[f"yoto_{SCORE}"].to_numpy() - truth)[60:] ** 2)
-    assert errors["after"] < errors["before"]
+    assert errors["after"] < 0.4 * errors["before"]
 
 
 def test_same_seed_same_model(query: ad.AnnData, directory: Path) -> None:

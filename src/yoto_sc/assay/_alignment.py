@@ -67,8 +67,23 @@ class Network:
 
     @property
     def abroad(self) -> Callable[[NDArray[np.float32]], Answer]:
-        """What predicts cells of any assay."""
+        """What predicts classes of cells of any assay."""
         return self.predict if self.robust is None else self.robust
+
+    def with_numbers(
+        self, predictions: Sequence[NDArray[Any]], values: NDArray[np.float32]
+    ) -> list[NDArray[Any]]:
+        """Put what is no class as the reference's network says, of cells as they are.
+
+        Of numbers and vectors, neither another network nor alignment tells more.
+        """
+        if all(task.categories for task in self.tasks):
+            return list(predictions)
+        numbers, _ = self.predict(values)
+        return [
+            found if task.categories else number
+            for task, found, number in zip(self.tasks, predictions, numbers, strict=True)
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,18 +142,19 @@ class Alignment:
         Views are the query at a depth that the network bears, the query aligned gene by gene,
         and self-training. The mean is taken of logarithms of probabilities.
         """
-        predict = network.abroad if self.is_other else network.predict
-        plain, latent = predict(self._at_depth(values))
+        if not self.is_other:
+            return network.predict(values)
+        plain, latent = network.abroad(self._at_depth(values))
         if not self.is_applied:
-            return plain, latent
-        aligned, latent = predict(self._aligned(values))
+            return network.with_numbers(plain, values), latent
+        aligned, latent = network.abroad(self._aligned(values))
         mixed = [
-            mean_of_logs([one, other]) if task.categories else (one + other) / 2
+            mean_of_logs([one, other]) if task.categories else one
             for task, one, other in zip(network.tasks, plain, aligned, strict=True)
         ]
         for position, student in self.students.items():
             mixed[position] = mean_of_logs([mixed[position], student.predict(values)])
-        agreed = network.levels.reconcile(mixed)
+        agreed = network.levels.reconcile(network.with_numbers(mixed, values))
         return [prediction.astype(np.float32) for prediction in agreed], latent
 
     def at_home(self, values: NDArray[np.float32]) -> NDArray[np.float32]:

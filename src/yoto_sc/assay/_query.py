@@ -158,7 +158,11 @@ def label_cells(
     distances: dict[int, list[NDArray[np.float64]]] = {position: [] for position in novelties}
     for start in range(0, max(n_obs, 1), _BLOCK_CELLS):
         block = values(slice(start, start + _BLOCK_CELLS))
-        found = network.abroad(block) if alignment is None else alignment.label(block, network)
+        if alignment is None:
+            predictions, latent = network.abroad(block)
+            found = network.with_numbers(predictions, block), latent
+        else:
+            found = alignment.label(block, network)
         blocks.append(found)
         if novelties:
             near = block if alignment is None else alignment.at_home(block)

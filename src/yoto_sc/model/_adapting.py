@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import RidgeCV
 
 from yoto_sc._checks import check_integer
 from yoto_sc._problem import Problem
@@ -38,8 +38,8 @@ _FEW = 5
 _KNOWN = 10
 """Labelled cells come so many times in training."""
 _N_STEPS = 500
-_SHRINKAGE = 10.0
-"""Penalty of what is added to numbers, on genes of unit variance."""
+_PENALTIES = tuple(10.0**power for power in range(6))
+"""Of what is added to numbers, on genes of unit variance; known cells, left out, tell which."""
 _ARCHITECTURE = ("n_hidden", "n_members", "class_weight_power", "relaxation")
 """Arguments of a model that an adapted one shares."""
 
@@ -228,7 +228,7 @@ def _believed(
     if task.categories:
         return learn_labels(values, said, given, task.n_outputs)
     scaled = (values - values.mean(axis=0)) / (values.std(axis=0) + 1e-3)
-    ridge = Ridge(_SHRINKAGE).fit(scaled[known], given[known] - said[known])
+    ridge = RidgeCV(_PENALTIES).fit(scaled[known], given[known] - said[known])
     likely = said + ridge.predict(scaled)
     likely[known] = given[known]
     return likely.astype(np.float32)
