@@ -141,6 +141,7 @@ class AdaptationMixin(PredictionMixin):
             panel=self.selection.panel.prefix(len(genes)),
             n_trained=len(genes),
             levels=levels,
+            robust=None,
             adapted=_origin(name, self.tasks, tasks, labels),
         )
         model.is_trained_ = True

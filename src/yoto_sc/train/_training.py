@@ -236,6 +236,9 @@ class Training:
     def refine(self, lesson: Lesson, levels: Levels, rng: np.random.Generator) -> Trained:
         """Train a network on all genes of a lesson, which stay in their order.
 
+        Where assays are imitated, it sees nothing else: of few labels, it then learns less that
+        does not hold. There is no other network beside it.
+
         Parameters
         ----------
         lesson
@@ -258,10 +261,9 @@ class Training:
         module.reset_weights(torch.Generator().manual_seed(self.recipe.seed))
         module.begin(start, data.train.moments(), data.train.labels)
         module.selector.scores.requires_grad_(False)
+        data.imitated = self.imitated
         plan = SelectionTrainingPlan(module, data, start, self.recipe)
         trainer = self._run(plan, data, "Learning to label this assay", watched=False)
-        if (imitated := self.imitated) is not None:
-            module.robust = self._elsewhere(module, data, start, imitated)
         module.eval()
         return Trained(plan, data, lesson, genes, trainer)
 
