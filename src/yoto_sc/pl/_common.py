@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from yoto_sc._keys import Keys
 from yoto_sc._panel import Panel
@@ -12,7 +13,6 @@ from yoto_sc._panel import Panel
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
     from anndata import AnnData
 
 
@@ -56,6 +56,15 @@ def read_table(adata: AnnData, key: str, name: str, columns: Sequence[str]) -> p
             f"{list(table.columns)}. {run} again."
         )
     return table.copy()
+
+
+def check_returned(table: object, verb: str, columns: Sequence[str]) -> None:
+    """Refuse what is not the table that a verb returns."""
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"table must be what {verb} returned, not a {type(table).__name__}.")
+    absent = [column for column in columns if column not in table.columns]
+    if absent:
+        raise KeyError(f"The table has no column {absent[0]!r}. Pass what {verb} returned.")
 
 
 def read_tasks(adata: AnnData, key: str) -> pd.DataFrame:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
+from yoto_sc.pl._common import check_returned
 from yoto_sc.pl._docs import fill
 from yoto_sc.pl._figure import axes_for, finish
 from yoto_sc.pl._style import GREY, PALETTE, metric_name
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
 PREFERRED = ("macro_f1", "r2")
@@ -107,15 +108,7 @@ def compare(
 
 def _rows_of(table: pd.DataFrame, metric: str | None) -> pd.DataFrame:
     """Return the rows to draw that have a value."""
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(
-            f"table must be what yoto_sc.tl.compare returned, not a {type(table).__name__}."
-        )
-    absent = [column for column in COLUMNS if column not in table.columns]
-    if absent:
-        raise KeyError(
-            f"The table has no column {absent[0]!r}. Pass what yoto_sc.tl.compare returned."
-        )
+    check_returned(table, "yoto_sc.tl.compare", COLUMNS)
     wanted = PREFERRED if metric is None else (metric,)
     rows = table[table["metric"].isin(wanted) & table["value"].notna()]
     if rows.empty:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
+from yoto_sc.pl._common import check_returned
 from yoto_sc.pl._docs import fill
 from yoto_sc.pl._figure import axes_for, figure_of, finish, hide_grid, new_figure
 from yoto_sc.pl._style import GREY, PALETTE, decimals, metric_name
@@ -14,6 +14,7 @@ from yoto_sc.pl._style import GREY, PALETTE, decimals, metric_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from matplotlib.axes import Axes
 
 COLUMNS = ("panel", "task", "metric", "reference", "query", "adapted", "ceiling", "n_query")
@@ -131,15 +132,7 @@ def transfer(
 
 def _blocks(table: pd.DataFrame, task: str | None) -> dict[str, pd.DataFrame]:
     """Return the rows of each task that is to be drawn."""
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(
-            f"table must be what yoto_sc.tl.transfer returned, not a {type(table).__name__}."
-        )
-    absent = [column for column in COLUMNS if column not in table.columns]
-    if absent:
-        raise KeyError(
-            f"The table has no column {absent[0]!r}. Pass what yoto_sc.tl.transfer returned."
-        )
+    check_returned(table, "yoto_sc.tl.transfer", COLUMNS)
     if table.empty:
         raise ValueError("The table has no rows.")
     blocks = {str(name): block for name, block in table.groupby("task", sort=False)}
