@@ -13,9 +13,11 @@ from yoto_sc.model._files import damaged, read_model, write_model
 from yoto_sc.teach import Decoder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from anndata import AnnData
+    from numpy.typing import NDArray
 
 _DECODER, _DECODED = "decoder.", ("weights", "intercept", "correlation")
 """What the arrays of a decoder are called among the weights."""
@@ -76,22 +78,13 @@ class SavingMixin(BaseModelClass):
         weights = self.module.state_dict()
         if self.decoder_ is not None:
             description["decoder_total"] = self.decoder_.total
-            weights |= {
-                f"{_DECODER}{name}": torch.from_numpy(getattr(self.decoder_, name))
-                for name in _DECODED
-            }
+            weights |= _put(_DECODER, self.decoder_, _DECODED)
         if self.reference_ is not None:
             description["reference_task"] = self.reference_.task
-            weights |= {
-                f"{_REFERENCE}{name}": torch.from_numpy(getattr(self.reference_, name))
-                for name in _REMEMBERED
-            }
+            weights |= _put(_REFERENCE, self.reference_, _REMEMBERED)
         description["novelty_tasks"] = sorted(self.novelties_)
         for position, novelty in self.novelties_.items():
-            weights |= {
-                f"{_NOVELTY}{position}.{name}": torch.from_numpy(getattr(novelty, name))
-                for name in _COMPARED
-            }
+            weights |= _put(f"{_NOVELTY}{position}.", novelty, _COMPARED)
         write_model(dir_path, description, weights, overwrite=overwrite)
 
     @classmethod
@@ -145,13 +138,13 @@ class SavingMixin(BaseModelClass):
             model.selection_ = selection
             model.module.on_load(model)
             if "decoder_total" in description:
-                arrays = {name: weights.pop(f"{_DECODER}{name}").numpy() for name in _DECODED}
+                arrays = _take(_DECODER, weights, _DECODED)
                 model.decoder_ = Decoder(float(description["decoder_total"]), **arrays)
             if "reference_task" in description:
-                arrays = {n: weights.pop(f"{_REFERENCE}{n}").numpy() for n in _REMEMBERED}
+                arrays = _take(_REFERENCE, weights, _REMEMBERED)
                 model.reference_ = Reference(int(description["reference_task"]), **arrays)
             for position in description.get("novelty_tasks", []):
-                arrays = {n: weights.pop(f"{_NOVELTY}{position}.{n}").numpy() for n in _COMPARED}
+                arrays = _take(f"{_NOVELTY}{position}.", weights, _COMPARED)
                 model.novelties_[position] = Novelty(**arrays)
             model.module.load_state_dict(weights)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
@@ -163,6 +156,18 @@ class SavingMixin(BaseModelClass):
         model.module.eval()
         model.is_trained_ = True
         return model
+
+
+def _put(prefix: str, record: object, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Return the arrays of a record as they are called among the weights."""
+    return {f"{prefix}{name}": torch.from_numpy(getattr(record, name)) for name in names}
+
+
+def _take(
+    prefix: str, weights: dict[str, torch.Tensor], names: Sequence[str]
+) -> dict[str, NDArray[Any]]:
+    """Take the arrays of a record from among the weights."""
+    return {name: weights.pop(f"{prefix}{name}").numpy() for name in names}
 
 
 def _of_first_version(registry: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
