@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import entropy
 
 from yoto_sc.assay._imitate import borne_depths
-from yoto_sc.assay._student import Student, mean_of_logs
+from yoto_sc.assay._student import LESSONS, Student, mean_of_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ _FEWEST_CLASSES = 4.0
 """Queries of another composition are left, too, if fewer classes than this are predicted."""
 _DIFFERENCE = 0.2
 """And those whose genes are detected as the reference's are: standard deviation of log ratios."""
-_ROUNDS, _LESSONS = 3, 2
+_ROUNDS = 3
 _SMALLEST_MEAN = 0.02
 """Genes of fewer expected counts in a cell tell nothing of an assay."""
 _LARGEST_SCALE = 5.0
@@ -292,7 +292,7 @@ def _align_genes(
     for position, task in enumerate(network.tasks):
         if task.categories:
             taught = believed = mean_of_logs([plain[position], aligned[position]])
-            for _ in range(_LESSONS):
+            for _ in range(LESSONS):
                 student = Student.of(values, taught)
                 if student is None:
                     break

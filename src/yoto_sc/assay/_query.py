@@ -160,15 +160,16 @@ def label_cells(
         block = values(slice(start, start + _BLOCK_CELLS))
         if alignment is None:
             predictions, latent = network.abroad(block)
-            found = network.with_numbers(predictions, block), latent
+            predictions = network.with_numbers(predictions, block)
         else:
-            found = alignment.label(block, network)
-        blocks.append(found)
+            predictions, latent = alignment.label(block, network)
+        blocks.append((predictions, latent))
         if novelties:
             near = block if alignment is None else alignment.at_home(block)
-            _, latent = network.predict(near)
+            if alignment is None or alignment.is_other:
+                _, latent = network.predict(near)
             for position, novelty in novelties.items():
-                distances[position].append(novelty.distance(near, latent, found[0][position]))
+                distances[position].append(novelty.distance(near, latent, predictions[position]))
         counts = np.rint(np.expm1(block)) if network.are_counts else block
         totals.append(counts.sum(axis=1))
         by_gene.append(counts.sum(axis=0, dtype=np.float64))

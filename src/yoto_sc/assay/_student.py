@@ -20,7 +20,7 @@ _PENALTY = 0.1
 """Inverse penalty of its logistic regression, on genes of unit variance."""
 _KNOWN = 20.0
 """A cell whose label is known counts for so many."""
-_LESSONS = 2
+LESSONS = 2
 """So many times in a row labels are learned."""
 _BEGINNINGS = ("predicted", "both", "labels")
 _FOLDS, _FEWEST_KNOWN = 5, 10
@@ -184,7 +184,7 @@ def _self_train(
             said = alone.predict(values)
             found = said if beginning == "labels" else _mixed(found, said, n_believed)
             n_believed = n_classes if beginning == "labels" else n_believed
-    for _ in range(_LESSONS):
+    for _ in range(LESSONS):
         student = Student.of(values[sample], found[sample], known[sample])
         if student is None:
             break

@@ -94,7 +94,7 @@ class AdaptationMixin(PredictionMixin):
         check_integer(max_steps, "max_steps", minimum=1)
         tasks, labels = self._read_labels(adata, keys, unlabeled)
         read = self._read(adata, layer=layer, n_genes=None, missing="error")
-        query, genes = self.label(adata, layer=layer)
+        query, genes = self._label(read, "auto"), read.genes
         table = pd.DataFrame(index=list(genes))
         problem = Problem(
             read.expression,

@@ -283,6 +283,10 @@ class PredictionMixin(BaseModelClass):
         if adapt not in get_args(Adapt):
             raise ValueError(f"adapt must be one of {get_args(Adapt)}, not {adapt!r}.")
         read = self._read(adata, layer=layer, n_genes=n_genes, missing=missing)
+        return self._label(read, adapt, novelty=novelty), read.genes
+
+    def _label(self, read: _Read, adapt: Adapt, *, novelty: bool = False) -> Query:
+        """Predict what was read."""
         reference = self.reference_
         if reference is not None:
             reference = reference.of_genes(np.flatnonzero(read.measured))
@@ -322,7 +326,7 @@ class PredictionMixin(BaseModelClass):
                 read.expression.n_obs, read.values, network, reference, adapt, novelties
             )
         query.report(read.genes, are_counts=is_counts)
-        return query, read.genes
+        return query
 
     def _read(
         self,
