@@ -90,6 +90,18 @@ def make_adata() -> Callable[..., AnnData]:
     return make
 
 
+@pytest.fixture(scope="session")
+def make_assays() -> Callable[..., tuple[AnnData, AnnData]]:
+    """Build planted counts of four classes in two assays: a reference, and a query."""
+
+    def make(n_obs: int, n_vars: int, **kwargs: Any) -> tuple[AnnData, AnnData]:
+        both = yt.datasets.planted(n_obs, n_vars, **{"n_classes": (4,), "missing": 0.0, **kwargs})
+        is_query = (both.obs["assay"] == "query").to_numpy()
+        return both[~is_query].copy(), both[is_query].copy()
+
+    return make
+
+
 @pytest.fixture
 def adata(make_adata: Callable[..., AnnData]) -> AnnData:
     """Planted counts with the tasks ``task_0``, ``task_1`` and ``score_0``."""

@@ -13,28 +13,27 @@ import scipy.sparse as sp
 import yoto_sc as yt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    MakeAssays = Callable[..., tuple[ad.AnnData, ad.AnnData]]
 
 KEY = "task_0"
 
 
 @pytest.fixture(scope="module")
-def assays() -> tuple[ad.AnnData, ad.AnnData]:
+def assays(make_assays: MakeAssays) -> tuple[ad.AnnData, ad.AnnData]:
     """A reference and a query whose genes are detected otherwise, with true labels."""
-    both = yt.datasets.planted(
+    return make_assays(
         600,
         120,
         n_informative=8,
         n_redundant=8,
-        n_classes=(4,),
-        missing=0.0,
         n_query=500,
         efficiency_sd=1.2,
         depth=1.5,
         random_state=1,
     )
-    is_query = (both.obs["assay"] == "query").to_numpy()
-    return both[~is_query].copy(), both[is_query].copy()
 
 
 @pytest.fixture(scope="module")

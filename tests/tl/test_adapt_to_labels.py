@@ -11,33 +11,33 @@ import pytest
 import yoto_sc as yt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import anndata as ad
+
+    MakeAssays = Callable[..., tuple[ad.AnnData, ad.AnnData]]
 
 KEY, SCORE, NEW = "task_0", "score_0", "class_3"
 
 
 @pytest.fixture(scope="module")
-def assays() -> tuple[ad.AnnData, ad.AnnData]:
+def assays(make_assays: MakeAssays) -> tuple[ad.AnnData, ad.AnnData]:
     """A reference without the last class, and a query with it, whose genes are detected badly."""
-    both = yt.datasets.planted(
+    reference, query = make_assays(
         700,
         120,
         n_informative=12,
         n_redundant=4,
-        n_classes=(4,),
         n_continuous=1,
-        missing=0.0,
         n_query=600,
         efficiency_sd=1.5,
         depth=0.5,
         random_state=3,
     )
-    is_query = (both.obs["assay"] == "query").to_numpy()
-    reference = both[~is_query & (both.obs[KEY] != NEW).to_numpy()].copy()
+    reference = reference[(reference.obs[KEY] != NEW).to_numpy()].copy()
     reference.obs[KEY] = reference.obs[KEY].cat.remove_unused_categories()
-    return reference, both[is_query].copy()
+    return reference, query
 
 
 @pytest.fixture(scope="module")

@@ -17,23 +17,19 @@ if TYPE_CHECKING:
 
     import anndata as ad
 
+    MakeAssays = Callable[..., tuple[ad.AnnData, ad.AnnData]]
+
 TASKS = {"categorical_keys": "task_0", "continuous_keys": "score_0"}
 QUICK = {"max_steps": 150, "accelerator": "cpu", "progress_bar": False}
 
 
-def make_assays(**kwargs: Any) -> tuple[ad.AnnData, ad.AnnData]:
-    arguments = {"n_informative": 12, "n_classes": (4,), "missing": 0.1, "random_state": 2}
-    both = yt.datasets.planted(
-        500, 60, n_query=400, efficiency_sd=1.2, depth=0.4, **{**arguments, **kwargs}
-    )
-    is_query = (both.obs["assay"] == "query").to_numpy()
-    return both[~is_query].copy(), both[is_query].copy()
+ASSAYS = {"n_informative": 12, "n_query": 400, "efficiency_sd": 1.2, "depth": 0.4, "missing": 0.1}
 
 
 @pytest.fixture(scope="module")
-def assays() -> tuple[ad.AnnData, ad.AnnData]:
+def assays(make_assays: MakeAssays) -> tuple[ad.AnnData, ad.AnnData]:
     """A reference and a query with classes and numbers, a tenth of each without a label."""
-    return make_assays(n_continuous=1)
+    return make_assays(500, 60, **ASSAYS, n_continuous=1, random_state=2)
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +86,8 @@ def test_shape_and_order(table: pd.DataFrame, assays: tuple[ad.AnnData, ad.AnnDa
     assert table["n_reference"].between(70, 100).all()
 
 
-def test_falls_and_is_won_back() -> None:
-    reference, query = make_assays(random_state=0)
+def test_falls_and_is_won_back(make_assays: MakeAssays) -> None:
+    reference, query = make_assays(500, 60, **ASSAYS, random_state=0)
     genes = list(reference.var_names[reference.var["informative"]])
     row = yt.tl.transfer(
         reference, query, genes, categorical_keys="task_0", **{**QUICK, "max_steps": 400}
