@@ -11,7 +11,7 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from yoto_sc.assay import Network, Reference, align, borne_depths, label_cells
-from yoto_sc.data import Categorical, Continuous, Levels
+from yoto_sc.data import Categorical, Continuous, Levels, find_levels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -308,6 +308,63 @@ def test_nothing_odd_is_said_of_cells_like_these(
     found = label_cells(500, values.__getitem__, network, reference, "auto")
     found.report([f"g{i}" for i in range(N_GENES)], are_counts=True)
     assert not [r for r in caplog.records if r.levelname == "WARNING"]
+
+
+def test_the_better_half_is_read_too_in_another_assay(
+    network: Network, reference: Reference
+) -> None:
+    """Where genes are aligned, or nothing is known; not at home, nor where depth is another."""
+
+    def half(found: NDArray[np.float32]) -> tuple[list[Any], NDArray[np.float32]]:
+        read.append(len(found))
+        blurred = softmax(2 * network.robust(found)[0][0], axis=1)
+        return [blurred], found[:, :2].copy()
+
+    both = replace(network, half=half)
+    for values, adapt, weight in (
+        (cells(500, 17)[0], "auto", 0.0),
+        (cells(500, 17)[0], "none", 0.5),
+        (cells(500, 17, 0.5)[0], "auto", 0.0),
+        (cells(500, 17, efficiencies(1.0))[0], "auto", 1.0),
+    ):
+        read: list[int] = []
+        found = label_cells(500, values.__getitem__, both, reference, adapt)
+        assert bool(read) == (weight > 0)
+        if weight == 0.5:
+            one = network.robust(values)[0][0]
+            logs = np.log(np.maximum(one, 1e-6))
+            logs += weight * np.log(np.maximum(softmax(2 * one, axis=1), 1e-6))
+            expected = softmax(logs / (1 + weight), axis=1)
+            np.testing.assert_allclose(found.predictions[0], expected, rtol=1e-4)
+        elif weight == 1:
+            assert found.alignment.is_applied
+            without = label_cells(500, values.__getitem__, network, reference, adapt)
+            differences = found.predictions[0] - without.predictions[0]
+            assert np.abs(differences).max() > 0.05
+        assert found.predictions[0].dtype == np.float32
+    alone = replace(both, robust=None)
+    values, read = cells(50, 17)[0], []
+    label_cells(50, values.__getitem__, alone, reference, "none")
+    assert not read
+
+
+def test_levels_agree_after_both_readings(network: Network) -> None:
+    coarse = Categorical("coarse", ("x", "y"))
+    levels = find_levels((coarse, TASK), (np.repeat([0, 1], 100), np.repeat(range(4), 50)))
+
+    def reads(seed: int) -> Any:
+        def predict(found: NDArray[np.float32]) -> tuple[list[Any], NDArray[np.float32]]:
+            rng = np.random.default_rng(seed)
+            parts = [rng.dirichlet(np.ones(n), len(found)).astype(np.float32) for n in (2, 4)]
+            return levels.reconcile(parts), found
+
+        return predict
+
+    two = replace(network, tasks=(coarse, TASK), levels=levels, robust=reads(0), half=reads(1))
+    zeros = np.zeros((30, N_GENES), np.float32)
+    for answer in (two.abroad(zeros, half=1.0), two.anywhere(zeros)):
+        (upper, lower), _ = answer
+        np.testing.assert_allclose(upper[:, 0], lower[:, :2].sum(axis=1), rtol=1e-5)
 
 
 def test_numbers_are_left_to_the_first_network(network: Network, reference: Reference) -> None:

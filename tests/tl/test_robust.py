@@ -110,3 +110,29 @@ def test_needs_counts(
     with pytest.raises(ValueError, match="robust must be None or one of"):
         select(adata, robust="binarize")
     assert state_of(adata) == before
+
+
+@pytest.mark.parametrize(("n_genes", "n_lacking"), [(32, 0), (30, 0), (40, 2), (32, 3)])
+def test_large_panels_are_read_twice_in_another_assay(n_genes: int, n_lacking: int) -> None:
+    """Once from their better half, if it has sixteen genes that were measured."""
+    adata = yt.datasets.planted(n_obs=300, n_vars=60, random_state=0)
+    key = "task_0"
+    yt.model.YOTO.setup_anndata(adata, categorical_keys=[key])
+    model = yt.model.YOTO(adata, n_genes=n_genes, n_members=2, n_hidden=8)
+    model.train(20, accelerator="cpu", progress_bar=False)
+    genes = model.panel().genes
+    values = np.log1p(adata[:, genes].X.toarray())
+    measured = np.ones(n_genes, dtype=bool)
+    measured[:n_lacking] = False
+    whole, half = (
+        model.module.robust.predict_all(300, values.__getitem__, n, measured[:n])[0][0]
+        for n in (n_genes, n_genes // 2)
+    )
+    halved = measured[: n_genes // 2].sum() >= 16
+    expected = whole ** (2 / 3) * half ** (1 / 3) if halved else whole
+    expected /= expected.sum(axis=1, keepdims=True)
+    query = adata[:, ~adata.var_names.isin(genes[:n_lacking])].copy()
+    found = model.label(query, adapt="none", missing="zero")[0].predictions[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+    assert halved == ((n_genes, n_lacking) in {(32, 0), (40, 2)})
+    assert halved == (np.abs(found - whole).max() > 1e-3)

@@ -36,6 +36,8 @@ _ROUNDS = 3
 _SMALLEST_MEAN = 0.02
 """Genes of fewer expected counts in a cell tell nothing of an assay."""
 _LARGEST_SCALE = 5.0
+_HALF_OTHERWISE, _HALF_ANYWHERE = 1.0, 0.5
+"""What the better half of the genes counts for where they differ, or nothing is known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,9 @@ class Network:
         What it makes of expression in another assay; `None`: nothing else.
     depths
         The least and the greatest depth that it bears then.
+    half
+        What it makes then of the better half of the genes, given all of them; `None`: they are
+        too few.
     """
 
     predict: Callable[[NDArray[np.float32]], Answer]
@@ -64,11 +69,35 @@ class Network:
     are_counts: bool
     robust: Callable[[NDArray[np.float32]], Answer] | None = None
     depths: tuple[float, float] = borne_depths(None)
+    half: Callable[[NDArray[np.float32]], Answer] | None = None
 
-    @property
-    def abroad(self) -> Callable[[NDArray[np.float32]], Answer]:
-        """What predicts classes of cells of any assay."""
-        return self.predict if self.robust is None else self.robust
+    def abroad(self, values: NDArray[np.float32], *, half: float = 0.0) -> Answer:
+        """Predict classes of cells of another assay.
+
+        Parameters
+        ----------
+        values
+            Expression on the scale of `predict`, ``(n_obs, n_genes)``.
+        half
+            What the better half of the genes counts for beside all of them. The more genes, the
+            more may be detected otherwise; where none is, all of them tell more.
+        """
+        if self.robust is None:
+            return self.predict(values)
+        whole, latent = self.robust(values)
+        if self.half is None or not half:
+            return whole, latent
+        better, _ = self.half(values)
+        mixed = [
+            mean_of_logs([one, other], [1, half]) if task.categories else one
+            for task, one, other in zip(self.tasks, whole, better, strict=True)
+        ]
+        return [agreed.astype(np.float32) for agreed in self.levels.reconcile(mixed)], latent
+
+    def anywhere(self, values: NDArray[np.float32]) -> Answer:
+        """Predict cells one by one, whether of another assay or not."""
+        predictions, latent = self.abroad(values, half=_HALF_ANYWHERE)
+        return self.with_numbers(predictions, values), latent
 
     def with_numbers(
         self, predictions: Sequence[NDArray[Any]], values: NDArray[np.float32]
@@ -111,6 +140,8 @@ class Alignment:
         What counts are multiplied by before the network reads them.
     is_other
         Whether this is another assay, for the robust network, if there is one.
+    half
+        What the better half of the genes counts for; see :meth:`Network.abroad`.
     is_applied
         Whether genes are aligned.
     reason
@@ -130,6 +161,7 @@ class Alignment:
     expected: NDArray[np.float64]
     scaled_by: float
     is_other: bool
+    half: float
     is_applied: bool
     reason: str
     slopes: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
@@ -144,10 +176,10 @@ class Alignment:
         """
         if not self.is_other:
             return network.predict(values)
-        plain, latent = network.abroad(self._at_depth(values))
+        plain, latent = network.abroad(self._at_depth(values), half=self.half)
         if not self.is_applied:
             return network.with_numbers(plain, values), latent
-        aligned, latent = network.abroad(self._aligned(values))
+        aligned, latent = network.abroad(self._aligned(values), half=self.half)
         mixed = [
             mean_of_logs([one, other]) if task.categories else one
             for task, one, other in zip(network.tasks, plain, aligned, strict=True)
@@ -220,8 +252,9 @@ def align(
     if adapt == "auto" and (is_like or len(values) < _FEWEST_CELLS):
         return replace(found, reason=_why_not(found, len(values), reference))
     borne = float(np.clip(found.depth, *network.depths)) if network.are_counts else found.depth
-    other: dict[str, Any] = {"is_other": True, "scaled_by": borne / found.depth}
-    plain, _ = network.abroad(replace(found, **other)._at_depth(values))
+    half = _HALF_OTHERWISE if found.difference >= _DIFFERENCE else 0.0
+    other: dict[str, Any] = {"is_other": True, "scaled_by": borne / found.depth, "half": half}
+    plain, _ = network.abroad(replace(found, **other)._at_depth(values), half=half)
     found = replace(_compare(values, plain, reference), **other)
     reason = "one cell has no moments" if len(values) < 2 else ""
     if adapt == "auto":
@@ -257,6 +290,7 @@ def _compare(
         expected=expected * depth,
         scaled_by=1.0,
         is_other=False,
+        half=0.0,
         is_applied=False,
         reason="",
     )
@@ -285,7 +319,7 @@ def _align_genes(
         mean, scale = reference.mixture(mixture)
         slopes = np.minimum(scale / spread, _LARGEST_SCALE).astype(np.float32)
         offsets = (mean - slopes * values.mean(axis=0)).astype(np.float32)
-        aligned, _ = network.abroad(values * slopes + offsets)
+        aligned, _ = network.abroad(values * slopes + offsets, half=found.half)
         if reference.task >= 0:
             mixture = reference.composition(aligned[reference.task])
     students = {}

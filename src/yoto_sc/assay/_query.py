@@ -159,8 +159,7 @@ def label_cells(
     for start in range(0, max(n_obs, 1), _BLOCK_CELLS):
         block = values(slice(start, start + _BLOCK_CELLS))
         if alignment is None:
-            predictions, latent = network.abroad(block)
-            predictions = network.with_numbers(predictions, block)
+            predictions, latent = network.anywhere(block)
         else:
             predictions, latent = alignment.label(block, network)
         blocks.append((predictions, latent))

@@ -201,7 +201,9 @@ def _mixed(
     return np.hstack([(1 - new.sum(axis=1, keepdims=True)) * old, new])
 
 
-def mean_of_logs(views: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
-    """Return the mean of the logarithms of probabilities, as probabilities."""
+def mean_of_logs(
+    views: Sequence[NDArray[Any]], weights: Sequence[float] | None = None
+) -> NDArray[np.float64]:
+    """Return the (weighted) mean of the logarithms of probabilities, as probabilities."""
     logs = [np.log(np.maximum(view, _TINY)) for view in views]
-    return np.asarray(softmax(np.mean(logs, axis=0), axis=1))
+    return np.asarray(softmax(np.average(logs, axis=0, weights=weights), axis=1))

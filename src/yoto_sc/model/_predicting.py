@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 Missing = Literal["error", "zero"]
 _LARGEST_LOG = 20.0
 """Fractions up to this may be logarithms of counts."""
+_SMALLEST_HALF = 16
+"""Fewer genes are not read apart from the others, in another assay."""
 
 
 class PredictionMixin(BaseModelClass):
@@ -297,10 +299,10 @@ class PredictionMixin(BaseModelClass):
             )
 
         def predict(
-            module: YOTOModule, values: NDArray[np.float32]
+            module: YOTOModule, n_genes: int, values: NDArray[np.float32]
         ) -> tuple[list[NDArray[Any]], NDArray[np.float32]]:
-            wide = read.wide(values)
-            return module.predict_all(len(wide), wide.__getitem__, wide.shape[1], read.measured)
+            wide, measured = read.wide(values), read.measured[:n_genes]
+            return module.predict_all(len(wide), wide.__getitem__, n_genes, measured)
 
         novelties = self.novelties_ if novelty else {}
         if novelty and not novelties:
@@ -313,13 +315,16 @@ class PredictionMixin(BaseModelClass):
                 "What is new can be told from the whole panel only, all of its genes."
             )
         is_counts, robust = self.selection.is_counts, self.module.robust
+        n_genes, n_half = len(read.measured), len(read.measured) // 2
+        halved = robust is not None and read.measured[:n_half].sum() >= _SMALLEST_HALF
         network = Network(
-            partial(predict, self.module),
+            partial(predict, self.module, n_genes),
             self.tasks,
             self.selection.levels,
             is_counts,
-            None if robust is None else partial(predict, robust),
+            None if robust is None else partial(predict, robust, n_genes),
             borne_depths(self.selection.robust),
+            partial(predict, robust, n_half) if halved else None,
         )
         with one_thread():
             query = label_cells(
