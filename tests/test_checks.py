@@ -64,8 +64,11 @@ def test_adata_view():
 def test_adata_backed(tmp_path):
     make_adata().write_h5ad(tmp_path / "a.h5ad")
     backed = ad.read_h5ad(tmp_path / "a.h5ad", backed="r")
-    with pytest.raises(ValueError, match=r"backed on disk.*to_memory\(\)"):
-        check_adata(backed)
+    check_adata(backed)
+    with pytest.raises(ValueError, match=r"is a view.*adata\.to_memory\(\)"):
+        check_adata(backed[:2])
+    with pytest.raises(ValueError, match=r"backed on disk.*copy=False"):
+        check_adata(backed, copy=True)
     backed.file.close()
 
 

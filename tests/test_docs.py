@@ -6,9 +6,9 @@ import json
 import re
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import pytest
-import zarr
 
 import yoto_sc as yt
 
@@ -172,8 +172,8 @@ def _short(adata, model):
     return adata[:, adata.var_names != first].copy()
 
 
-def _lazy(adata):
-    adata.X = zarr.array(adata.X.toarray())
+def _by_genes(adata):
+    adata.X = da.from_array(adata.X.tocsc())
     return adata
 
 
@@ -181,7 +181,7 @@ ERRORS = {
     "negative": lambda a, model, path: _select(_with(a, lambda a: _set(a, -1))),
     "NaN": lambda a, model, path: _select(_with(a, lambda a: _set(a, np.nan))),
     "view": lambda a, model, path: _select(a[:50]),
-    "backed": lambda a, model, path: _select(_backed(a, path)),
+    "backed": lambda a, model, path: _select(_backed(a, path), copy=True),
     "names": lambda a, model, path: _select(
         _with(a, lambda a: setattr(a, "var_names", ["g"] * a.n_vars))
     ),
@@ -216,7 +216,7 @@ ERRORS = {
     "no model": lambda a, model, path: yt.tl.predict(a, path),
     "no selection": lambda a, model, path: yt.pl.selected_genes(a),
     "taken": lambda a, model, path: _select(_with(a, lambda a: a.uns.__setitem__("yoto", {}))),
-    "lazy": lambda a, model, path: _select(_lazy(a)),
+    "by genes": lambda a, model, path: _select(_by_genes(a)),
 }
 NOT_RAISED_HERE = {
     "The model was trained on normalised expression, but adata.X holds counts.",  # guide/xenium

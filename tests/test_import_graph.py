@@ -45,14 +45,15 @@ LAYERS = {
     "_version": layer(),
     "_threads": layer(libraries={"threadpoolctl"}),
     "_keys": layer(),
-    "_checks": layer({"_keys"}, TABLES),
+    "_lazy": layer(libraries={"anndata"}),
+    "_checks": layer({"_keys", "_lazy"}, TABLES),
     "_panel": layer({"_keys"}, TABLES),
     # The mathematics, on arrays.
     "nn": layer(libraries={"numpy", "torch"}),
     "select": layer(libraries={"numpy", "scipy"}),
     "metrics": layer(libraries={"numpy", "scipy", "sklearn", "pandas"}),
     # What is asked.
-    "data": layer({"_keys", "_checks", "select", "metrics"}, TABLES),
+    "data": layer({"_keys", "_checks", "_lazy", "select", "metrics"}, TABLES | {"dask"}),
     "assay": layer({"data"}, TABLES | {"sklearn"}),
     "rules": layer({"_checks", "data"}, TABLES),
     "_problem": layer({"_checks", "data", "rules"}, TABLES),
@@ -95,11 +96,11 @@ LAYERS = {
     "datasets": layer(libraries=TABLES | {"scanpy"}),
     "tl": layer(
         {"_keys", "_checks", "_panel", "_problem", "data", "judge", "rules", "select", "metrics"}
-        | {"assay", "teach"},
+        | {"_lazy", "assay", "teach"},
         TABLES | {"scanpy", "sklearn", "tqdm"},
         lazy={"model"},
     ),
-    "pl": layer({"_keys", "_panel"}, TABLES | {"matplotlib", "scanpy"}),
+    "pl": layer({"_keys", "_lazy", "_panel"}, TABLES | {"matplotlib", "scanpy"}),
     "cli": layer(
         {"_keys", "_checks", "_panel", "data", "rules"},
         TABLES | {"click"},

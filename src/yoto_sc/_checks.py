@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from yoto_sc._lazy import load_tables
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
@@ -22,20 +24,32 @@ if TYPE_CHECKING:
     from yoto_sc._keys import Keys
 
 
-def check_adata(adata: AnnData, name: str = "adata") -> None:
-    """Refuse objects that cannot be worked on as a whole, in memory, by name."""
+def check_adata(adata: AnnData, name: str = "adata", *, copy: bool = False) -> None:
+    """Refuse objects that cannot be worked on, by name; lazy tables come into memory.
+
+    Parameters
+    ----------
+    copy
+        Whether the results are to be written to a copy.
+    """
     if not isinstance(adata, AnnData):
         raise TypeError(f"{name} must be an AnnData object, not {type(adata).__name__}.")
-    if adata.isbacked:
-        raise ValueError(f"{name} is backed on disk. Load it first: {name} = {name}.to_memory().")
     if adata.is_view:
+        method = "to_memory" if adata.isbacked else "copy"
         raise ValueError(
-            f"{name} is a view of another AnnData object. Copy it first: {name} = {name}.copy()."
+            f"{name} is a view of another AnnData object. Copy it first: "
+            f"{name} = {name}.{method}()."
+        )
+    if copy and adata.isbacked:
+        raise ValueError(
+            f"{name} is backed on disk, and cannot be copied. Pass copy=False: the results are "
+            f"written to its tables in memory, and its file stays as it is."
         )
     if 0 in adata.shape:
         raise ValueError(
             f"{name} has the shape {adata.shape}; it needs at least one cell and gene."
         )
+    load_tables(adata)
     for names, axis in ((adata.obs_names, "obs"), (adata.var_names, "var")):
         if not names.is_unique:
             twice = names[names.duplicated()][0]

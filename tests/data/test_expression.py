@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from yoto_sc.data import MemoryExpression, _in_memory, layer_of, read_expression
+from yoto_sc.data import MemoryExpression, _expression, _values, layer_of, read_expression
 
 
 def make_values(n_obs=13, n_vars=7, seed=0, density=0.4, counts=True):
@@ -263,14 +263,6 @@ def test_error_no_real_numbers(dtype):
         read_expression(adata, layer="bad")
 
 
-def test_error_on_disk(tmp_path):
-    make_adata(sp.csr_matrix(make_values())).write_h5ad(tmp_path / "a.h5ad")
-    backed = ad.read_h5ad(tmp_path / "a.h5ad", backed="r")
-    with pytest.raises(TypeError, match="held in memory"):
-        read_expression(backed)
-    backed.file.close()
-
-
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
@@ -286,7 +278,7 @@ def test_counts_are_detected(values, expected):
 
 
 def test_one_fraction_at_the_end_is_found_in_every_piece(monkeypatch):
-    monkeypatch.setattr(_in_memory, "_BLOCK_BYTES", 64)
+    monkeypatch.setattr(_values, "_PIECE", 16)
     values = np.ones((50, 3))
     assert read_expression(make_adata(values)).is_counts
     values[-1, -1] = 0.5
@@ -296,7 +288,7 @@ def test_one_fraction_at_the_end_is_found_in_every_piece(monkeypatch):
 @pytest.mark.parametrize("block_bytes", [4, 4 * 7, 4 * 7 * 5, 2**20])
 @pytest.mark.parametrize("counts", [True, False], ids=["counts", "fractions"])
 def test_blocks_cover_all_rows_once(monkeypatch, block_bytes, counts):
-    monkeypatch.setattr(_in_memory, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(_expression, "_BLOCK_BYTES", block_bytes)
     values = make_values(counts=counts).astype(np.float32)
     expression = read_expression(make_adata(np.asfortranarray(values)))
     assert_canonical(expression.matrix, values)
@@ -325,7 +317,7 @@ def scaled(values, raw):
 @both
 @either
 def test_blocks_are_on_the_scale_asked_for(monkeypatch, counts, raw):
-    monkeypatch.setattr(_in_memory, "_BLOCK_BYTES", 4 * 7 * 5)
+    monkeypatch.setattr(_expression, "_BLOCK_BYTES", 4 * 7 * 5)
     values = make_values(counts=counts).astype(np.float32)
     blocks = list(read_expression(make_adata(values)).blocks(raw=raw))
     assert len(blocks) == 3
@@ -379,7 +371,7 @@ def test_what_is_taken_does_not_write_to_the_data():
 @either
 @pytest.mark.parametrize("block_bytes", [4, 4 * 7 * 5, 2**20])
 def test_sums_match_dense_numpy(monkeypatch, counts, raw, block_bytes):
-    monkeypatch.setattr(_in_memory, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(_expression, "_BLOCK_BYTES", block_bytes)
     values = make_values(counts=counts).astype(np.float32)
     rng = np.random.default_rng(1)
     weights = rng.normal(size=(13, 4)) * (rng.random((13, 4)) < 0.7)

@@ -1,5 +1,6 @@
 """What is read: the only folder that knows where numbers lie, and what labels look like."""
 
+from yoto_sc.data._chunked import ChunkedExpression
 from yoto_sc.data._expression import Expression
 from yoto_sc.data._in_memory import MemoryExpression
 from yoto_sc.data._kinds import (
@@ -28,6 +29,7 @@ __all__ = [
     "KINDS",
     "TRANSCRIPTOME",
     "Categorical",
+    "ChunkedExpression",
     "Continuous",
     "Expression",
     "Levels",

@@ -15,12 +15,40 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_BLOCK_BYTES = 128 * 2**20
+_LONGEST_BLOCK = 8192
+"""Rows are handed out, and summed, in blocks of about this dense size, and no more rows."""
+
+
 class Reduced(NamedTuple):
-    """Sums over all cells, each ``(n_columns, n_vars)``; see :meth:`Expression.reduce`."""
+    """Sums over cells, each ``(n_columns, n_vars)``; see :meth:`Expression.reduce`."""
 
     values: NDArray[np.float64]
     squares: NDArray[np.float64]
     expressing: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        block: sp.csr_matrix,
+        values: sp.csr_matrix,
+        squares: NDArray[np.bool_] | None,
+        *,
+        expressing: bool,
+    ) -> Self:
+        """Sum over the cells of one block."""
+        part = block.astype(np.float64)
+        sums = (values.T.tocsr() @ part).toarray()
+        of_squares = np.zeros((0, block.shape[1]))
+        if squares is not None:
+            part.data **= 2
+            of_squares = (sp.csr_matrix(squares.T.astype(np.float64)) @ part).toarray()
+        counts = block.getnnz(axis=0)[None].astype(np.float64)
+        return cls(sums, of_squares, counts[: int(expressing)])
+
+    def plus(self, other: Reduced) -> Reduced:
+        """Return the sums over the cells of both."""
+        return Reduced(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +56,9 @@ class Expression(ABC):
     """Expression of all cells and genes, checked: finite, non-negative numbers in float32.
 
     A reader provides :meth:`blocks` and :meth:`take`. What it hands out are pieces that fit into
-    memory, as CSR matrices.
+    memory, as CSR matrices. Where a block ends depends on the numbers of cells and genes alone,
+    not on how they are stored: sums over blocks, in their order, are then the same bit for bit,
+    whoever reads.
 
     Counts are read as ``log(1 + count)``, the model's scale, and values that come normalised as
     they are; with `raw`, both as they are. The transform sees each number alone, so measuring
@@ -63,8 +93,18 @@ class Expression(ABC):
         """Return the expression of some cells only."""
 
     @abstractmethod
-    def blocks(self, *, raw: bool = False) -> Iterator[tuple[slice, sp.csr_matrix]]:
-        """Iterate over row slices and the rows, of shape ``(n_rows, n_vars)``."""
+    def blocks(
+        self, cells: NDArray[np.intp] | None = None, *, raw: bool = False
+    ) -> Iterator[tuple[slice, sp.csr_matrix]]:
+        """Iterate over slices of `cells`, and their rows of shape ``(n_rows, n_vars)``.
+
+        Parameters
+        ----------
+        cells
+            Indices of shape ``(n_cells,)``; `None`: all cells, in their order.
+        raw
+            As stored, rather than on the model's scale.
+        """
 
     @abstractmethod
     def take(
@@ -126,17 +166,35 @@ class Expression(ABC):
         raw
             Expression as stored, rather than on the model's scale.
         """
-        n_squares = 0 if squares is None else squares.shape[1]
-        sums = np.zeros((values.shape[1], self.n_vars))
-        of_squares = np.zeros((n_squares, self.n_vars))
-        counts = np.zeros((int(expressing), self.n_vars))
+        total = Reduced(
+            np.zeros((values.shape[1], self.n_vars)),
+            np.zeros((0 if squares is None else squares.shape[1], self.n_vars)),
+            np.zeros((int(expressing), self.n_vars)),
+        )
         for rows, block in self.blocks(raw=raw):
-            part = block.astype(np.float64)
-            sums += (values[rows].T.tocsr() @ part).toarray()
-            if squares is not None:
-                part.data **= 2
-                taken = sp.csr_matrix(squares[rows].T.astype(np.float64))
-                of_squares += (taken @ part).toarray()
-            if expressing:
-                counts += block.getnnz(axis=0)
-        return Reduced(sums, of_squares, counts)
+            of_block = None if squares is None else squares[rows]
+            part = Reduced.of(block, values[rows], of_block, expressing=expressing)
+            for mine, more in zip(total, part, strict=True):
+                mine += more
+        return total
+
+    def _on_scale(self, part: sp.csr_matrix, *, raw: bool) -> sp.csr_matrix:
+        """Bring values as stored to the model's scale, unless they are to stay `raw`."""
+        return logged(part) if self.is_counts and not raw else part
+
+
+def logged(part: sp.csr_matrix) -> sp.csr_matrix:
+    """Return ``log(1 + x)`` of all values."""
+    return sp.csr_matrix((np.log1p(part.data), part.indices, part.indptr), shape=part.shape)
+
+
+def row_blocks(n_rows: int, n_vars: int) -> Iterator[slice]:
+    """Yield slices of rows whose dense float32 form takes at most 128 MiB."""
+    size = rows_of_block(n_vars)
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
+
+
+def rows_of_block(n_vars: int) -> int:
+    """Return how many rows are a block."""
+    return min(_LONGEST_BLOCK, max(1, _BLOCK_BYTES // (4 * max(1, n_vars))))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
-from yoto_sc.data._in_memory import MemoryExpression, canonical, minimum
+from yoto_sc.data._chunked import ChunkedExpression, as_chunks, extremes_of, gathered
+from yoto_sc.data._in_memory import MemoryExpression
+from yoto_sc.data._values import Extremes, canonical
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
+    from numpy.typing import NDArray
 
     from yoto_sc.data._expression import Expression
 
@@ -26,7 +31,7 @@ def read_expression(
     *,
     raw: Literal["if_scaled", "if_present"] = "if_scaled",
 ) -> Expression:
-    """Read and check ``adata.X`` or a layer.
+    """Read and check ``adata.X`` or a layer, which may be in memory, on disk, or a dask array.
 
     Parameters
     ----------
@@ -58,20 +63,40 @@ def read_expression(
     if values is None:
         raise ValueError("adata.X is None. Name the layer that holds expression in `layer`.")
     names = adata.var_names if genes is None else pd.Index(genes)
-    if genes is not None:
-        values = values[:, adata.var_names.get_indexer(names)]
-    matrix = canonical(values, source)
-    wanted = raw == "if_present" or (raw == "if_scaled" and minimum(matrix) < 0)
+    columns = None if genes is None else adata.var_names.get_indexer(names)
+    few = genes is not None
+    matrix, extremes = _opened(values, columns, source, few=few)
+    wanted = raw == "if_present" or (raw == "if_scaled" and extremes.low < 0)
     unscaled = adata.raw if layer is None and wanted else None
     if unscaled is not None and names.isin(unscaled.var_names).all():
         source = "raw"
-        matrix = canonical(unscaled.X[:, unscaled.var_names.get_indexer(names)], source)
-    expression = MemoryExpression.of(matrix, source)
-    if genes is None and expression.maximum == 0:
+        columns = unscaled.var_names.get_indexer(names)
+        matrix, extremes = _opened(unscaled.X, columns, source, few=few)
+    extremes.check(source)
+    if genes is None and extremes.high == 0:
         raise ValueError(
             f"adata.{source} is zero everywhere. Name the layer that holds expression in `layer`."
         )
-    return expression
+    of_matrix = MemoryExpression if isinstance(matrix, sp.csr_matrix) else ChunkedExpression
+    return of_matrix(source, extremes.are_integers, extremes.high, matrix)
+
+
+def _opened(
+    values: Any, genes: NDArray[np.intp] | None, source: str, *, few: bool
+) -> tuple[Any, Extremes]:
+    """Return what holds some genes or all, in memory or in chunks, and what was seen of them.
+
+    If they are `few`, what lies in chunks comes into memory.
+    """
+    chunks = as_chunks(values, source)
+    if chunks is None:
+        matrix = canonical(values if genes is None else values[:, genes], source)
+    elif few:
+        matrix = gathered(chunks, np.arange(chunks.shape[0]), genes, source)
+    else:
+        chunks = chunks if genes is None else chunks[:, genes]
+        return chunks, extremes_of(chunks, source)
+    return matrix, Extremes.of(matrix)
 
 
 def layer_of(source: str) -> str | None:

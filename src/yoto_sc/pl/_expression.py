@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from yoto_sc._lazy import in_memory
 from yoto_sc.pl._common import read_results
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def read_expression(
     Where from and whether as ``log1p`` are as in the public functions. Returns values of shape
     ``(n_obs, len(genes))``, and what they are, for labels.
     """
-    matrix = _columns(adata, list(genes), _source(adata, key, layer, use_raw))
+    matrix = in_memory(_columns(adata, list(genes), _source(adata, key, layer, use_raw)))
     matrix = matrix.toarray() if hasattr(matrix, "toarray") else matrix
     values = np.asarray(matrix, dtype=np.float32)
     if log is None:

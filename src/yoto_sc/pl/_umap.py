@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from yoto_sc._keys import DEFAULT_KEY, Keys
+from yoto_sc._lazy import in_memory
 from yoto_sc.pl._common import gene_labels, read_panel
 from yoto_sc.pl._docs import fill
 from yoto_sc.pl._expression import read_expression
@@ -134,7 +135,7 @@ def _embedding(adata: AnnData, basis: str, key: str) -> tuple[str, NDArray[Any]]
     """Return the name of an embedding without its ``X_``, and the coordinates."""
     for name in (basis, f"X_{basis}"):
         if name in adata.obsm:
-            return name.removeprefix("X_"), adata.obsm[name]
+            return name.removeprefix("X_"), in_memory(adata.obsm[name])
     raise KeyError(
         f"adata.obsm has no embedding {basis!r}, only {list(adata.obsm)}. Compute one first: "
         f"sc.pp.neighbors(adata, use_rep={Keys(key).latent!r}); sc.tl.umap(adata)."

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 N_VARIABLE_GENES = 2000
 _FITTED_CELLS = 10_000
 """Genes and components are found in at most this many cells."""
-_BLOCK_CELLS = 2048
 _N_BINS = 20
 _TINY = 1e-12
 _LARGEST_LOG = 30.0
@@ -110,10 +109,7 @@ def typical_total(expression: Expression, cells: NDArray[np.intp]) -> float:
     if not expression.is_counts:
         return 0.0
     totals = np.concatenate(
-        [
-            np.asarray(expression.take(cells[rows], None, raw=True).sum(axis=1)).ravel()
-            for rows in _blocks(len(cells))
-        ]
+        [np.asarray(block.sum(axis=1)).ravel() for _, block in expression.blocks(cells, raw=True)]
     )
     expressed = totals[totals > 0]
     return float(np.median(expressed)) if len(expressed) else 1.0
@@ -142,8 +138,7 @@ def normalised(
     ------
     Slices of `cells`, and their expression, ``(n_rows, n_genes)``.
     """
-    for rows in _blocks(len(cells)):
-        block = expression.take(cells[rows], None, raw=True)
+    for rows, block in expression.blocks(cells, raw=True):
         sums = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
         part = block if genes is None else block[:, genes]
         if total > 0:
@@ -182,8 +177,3 @@ def most_variable(
     score = ((dispersion - centre) / spread).to_numpy()
     order = np.argsort(-np.where(varies & np.isfinite(score), score, -np.inf), kind="stable")
     return order[: min(n_genes, max(int(varies.sum()), 1))]
-
-
-def _blocks(n_cells: int) -> Iterator[slice]:
-    for start in range(0, n_cells, _BLOCK_CELLS):
-        yield slice(start, min(start + _BLOCK_CELLS, n_cells))

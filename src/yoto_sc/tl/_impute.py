@@ -95,7 +95,7 @@ def impute(
     >>> imputed.shape, bool((imputed.var["yoto_correlation"] > 0.5).all())
     ((700, 2), True)
     """
-    check_adata(adata)
+    check_adata(adata, copy=copy)
     model = as_model(model)
     column = Keys(key_added).correlation
     known = model.selection.panel.table.index

@@ -16,6 +16,7 @@ from yoto_sc._checks import (
     check_split_is_no_task,
     check_split_key,
 )
+from yoto_sc._lazy import in_memory
 from yoto_sc._panel import Panel
 from yoto_sc._threads import one_thread
 from yoto_sc.data import (
@@ -153,7 +154,7 @@ def _coordinates(adata: AnnData, use_rep: str | None) -> NDArray[np.float64] | N
             f"use_rep={use_rep!r} is not in adata.obsm. The entries are {list(adata.obsm)}; None "
             "takes the principal components of all genes."
         )
-    values = adata.obsm[use_rep]
+    values = in_memory(adata.obsm[use_rep])
     values = values.toarray() if hasattr(values, "toarray") else values
     coordinates: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
     if coordinates.ndim != 2 or not np.isfinite(coordinates).all():

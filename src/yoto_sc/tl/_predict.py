@@ -136,7 +136,7 @@ def predict(
     >>> measured.obs["yoto_bulk_labels"].cat.categories.size
     10
     """
-    check_adata(adata)
+    check_adata(adata, copy=copy)
     if min_confidence is not None:
         check_fraction(min_confidence, "min_confidence")
     if unknown is not None:

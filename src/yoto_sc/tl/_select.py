@@ -110,7 +110,7 @@ def select(
     ----------
     adata
         Annotated data of shape ``(n_obs, n_vars)``, with counts (best) or log-normalised
-        expression.
+        expression, in memory, backed on disk, lazy, or as dask arrays.
     n_genes
         Size of the panel: exactly that many genes come back. ``"auto"`` takes the smallest, of
         about 20 sizes up to 64 genes, whose held-out score is within one standard error of the
@@ -278,7 +278,7 @@ def select(
     >>> int(adata.var["yoto_selected"].sum())
     16
     """
-    check_adata(adata)
+    check_adata(adata, copy=copy)
     keys = keys_by_kind(
         categorical_keys=categorical_keys, continuous_keys=continuous_keys, obsm_keys=obsm_keys
     )

@@ -136,7 +136,7 @@ def stability(
     >>> int(adata.var["yoto_consensus"].sum()), adata.uns["yoto_stability"]["jaccard"].shape
     (8, (2, 2))
     """
-    check_adata(adata)
+    check_adata(adata, copy=copy)
     keys = keys_by_kind(
         categorical_keys=categorical_keys, continuous_keys=continuous_keys, obsm_keys=obsm_keys
     )

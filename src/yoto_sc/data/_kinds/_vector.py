@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from yoto_sc._lazy import in_memory
 from yoto_sc.data._kinds._task import Task
 from yoto_sc.metrics import REGRESSION_SCORES, regression_scores, weighted_r2
 from yoto_sc.select import Vectors
@@ -74,7 +75,7 @@ class Vector(Task):
                 f"`{cls.argument}` names {name!r}, which is not an entry of adata.obsm. The "
                 f"entries are {list(adata.obsm)}."
             )
-        return adata.obsm[name]
+        return in_memory(adata.obsm[name])
 
     @property
     def n_outputs(self) -> int:

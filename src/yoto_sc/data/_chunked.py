@@ -1,0 +1,213 @@
+"""Expression that is read chunk by chunk, from a file or wherever dask finds it."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+from anndata.abc import CSCDataset, CSRDataset
+
+from yoto_sc.data._expression import Expression, Reduced, logged, row_blocks, rows_of_block
+from yoto_sc.data._values import Extremes, canonical, check_dtype, no_rows, stacked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkedExpression(Expression):
+    """Expression that is never in memory as a whole.
+
+    Dask reads the chunks and sums over them, on its threads, or on a cluster if a
+    `dask.distributed.Client` is current. The sums are over the same blocks of cells, in the same
+    order, as in memory.
+
+    Parameters
+    ----------
+    source, is_counts, maximum
+        See :class:`Expression`.
+    array
+        Dask array of shape ``(n_obs, n_vars)``, with chunks of whole rows, CSR or dense.
+    """
+
+    array: Any
+
+    @property
+    def n_obs(self) -> int:
+        return int(self.array.shape[0])
+
+    @property
+    def n_vars(self) -> int:
+        return int(self.array.shape[1])
+
+    def of_cells(self, cells: NDArray[np.intp]) -> Self:
+        return replace(self, array=self.array[cells])
+
+    def blocks(
+        self, cells: NDArray[np.intp] | None = None, *, raw: bool = False
+    ) -> Iterator[tuple[slice, sp.csr_matrix]]:
+        array = self.array if cells is None else self.array[cells]
+        n_rows, size = array.shape[0], rows_of_block(self.n_vars)
+        stop, read, left = 0, 0, no_rows(self.n_vars)
+        ends = np.cumsum(array.chunks[0])
+        while stop < n_rows:
+            start, stop = stop, min(stop + size, n_rows)
+            if read < stop:  # whole chunks, so that none is read twice
+                end = int(ends[np.searchsorted(ends, stop)])
+                chunks = canonical(array[read:end].compute(), self.source)
+                left, read = stacked([left, chunks]), end
+            block, left = left[: stop - start], left[stop - start :]
+            yield slice(start, stop), self._on_scale(block, raw=raw)
+
+    def take(
+        self,
+        cells: NDArray[np.intp] | slice | None,
+        genes: NDArray[np.intp] | None,
+        *,
+        raw: bool = False,
+    ) -> sp.csr_matrix:
+        rows = np.arange(self.n_obs)
+        rows = rows if cells is None else rows[cells]
+        part = gathered(self.array, rows, genes, self.source)
+        return self._on_scale(part, raw=raw)
+
+    def reduce(
+        self,
+        values: sp.csr_matrix,
+        squares: NDArray[np.bool_] | None = None,
+        *,
+        expressing: bool = False,
+        raw: bool = False,
+    ) -> Reduced:
+        from dask import delayed
+
+        is_logged, source = self.is_counts and not raw, self.source
+        blocks = self.array.rechunk({0: rows_of_block(self.n_vars)}).to_delayed().ravel()
+        parts = [
+            delayed(_reduced)(
+                block,
+                values[rows],
+                None if squares is None else squares[rows],
+                expressing=expressing,
+                is_logged=is_logged,
+                source=source,
+            )
+            for block, rows in zip(blocks, row_blocks(self.n_obs, self.n_vars), strict=True)
+        ]
+        total = functools.reduce(delayed(Reduced.plus), parts)
+        reduced: Reduced = total.compute()
+        return reduced
+
+
+def _reduced(
+    block: Any,
+    values: sp.csr_matrix,
+    squares: NDArray[np.bool_] | None,
+    *,
+    expressing: bool,
+    is_logged: bool,
+    source: str,
+) -> Reduced:
+    """Sum over the cells of one block as it is stored."""
+    part = canonical(block, source)
+    return Reduced.of(logged(part) if is_logged else part, values, squares, expressing=expressing)
+
+
+def as_chunks(values: Any, source: str) -> Any:
+    """Return a dask array of whole rows if `values` are read in chunks; `None` if they are not.
+
+    Raises
+    ------
+    ImportError
+        Dask is needed, and is not installed.
+    ValueError
+        The values are stored by genes.
+    TypeError
+        They are no real numbers.
+    """
+    by_genes = isinstance(values, CSCDataset)
+    package = type(values).__module__.partition(".")[0]
+    on_disk = isinstance(values, CSRDataset) or package in ("h5py", "zarr")
+    if not (by_genes or on_disk or package == "dask"):
+        return None
+    try:
+        import dask.array as da
+        from anndata.experimental import read_elem_lazy
+    except ImportError as error:
+        raise ImportError(
+            f'adata.{source} is not in memory, and is read by dask: pip install "yoto-sc[dask]". '
+            "Or load it: adata = adata.to_memory()."
+        ) from error
+    if on_disk:
+        check_dtype(values, source)
+        place = values.group if isinstance(values, CSRDataset) else values
+        values = read_elem_lazy(place, chunks=(rows_of_block(values.shape[1]), values.shape[1]))
+    if by_genes or isinstance(values._meta, sp.csc_matrix | sp.csc_array):
+        raise ValueError(
+            f"adata.{source} is stored by genes (CSC), so that cells cannot be read a few at a "
+            "time. Store it by cells (CSR), or load it: adata = adata.to_memory()."
+        )
+    if not isinstance(values, da.Array):
+        raise TypeError(f"adata.{source} is a dask {type(values).__name__}, not a dask array.")
+    check_dtype(values, source)
+    if np.isnan(values.shape).any():
+        raise ValueError(
+            f"adata.{source} is a dask array of unknown shape; call compute_chunk_sizes() on it."
+        )
+    array: Any = values
+    return array.rechunk({1: -1})
+
+
+def extremes_of(array: Any, source: str) -> Extremes:
+    """Look at all values, in one pass."""
+    from dask import delayed
+
+    def of_chunk(chunk: Any) -> Extremes:
+        return Extremes.of(canonical(chunk, source))
+
+    chunks = array.to_delayed().ravel()
+    return Extremes.of_all(delayed([delayed(of_chunk)(chunk) for chunk in chunks]).compute())
+
+
+def gathered(
+    array: Any, cells: NDArray[np.intp], genes: NDArray[np.intp] | None, source: str
+) -> sp.csr_matrix:
+    """Bring some cells and genes into memory, in the given order, in one pass.
+
+    Parameters
+    ----------
+    cells
+        Indices of shape ``(n_cells,)``.
+    genes
+        Indices of shape ``(n_genes,)``; `None`: all.
+    """
+    from dask import delayed
+
+    def of_chunk(chunk: Any, rows: NDArray[np.intp]) -> sp.csr_matrix:
+        part = canonical(chunk[rows], source)
+        return part if genes is None else part[:, genes]
+
+    order = np.argsort(cells, kind="stable")
+    ascending = cells[order]
+    ends = np.cumsum([0, *array.chunks[0]])
+    bounds = np.searchsorted(ascending, ends)
+    chunks = array.to_delayed().ravel()
+    parts = [
+        delayed(of_chunk)(chunk, ascending[first:last] - start)
+        for chunk, start, first, last in zip(
+            chunks, ends[:-1], bounds[:-1], bounds[1:], strict=True
+        )
+        if last > first
+    ]
+    n_genes = array.shape[1] if genes is None else len(genes)
+    found = stacked([no_rows(n_genes), *delayed(parts).compute()])
+    if (order[1:] > order[:-1]).all():
+        return found
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    return found[back]

@@ -1,0 +1,115 @@
+"""The numbers of a matrix: one canonical form, and what may be in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from yoto_sc.data._expression import row_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_PIECE = 2**23
+"""So many values are looked at, at a time."""
+
+
+class Extremes(NamedTuple):
+    """What was seen of the values of a matrix."""
+
+    low: float
+    high: float
+    are_integers: bool
+
+    @classmethod
+    def of(cls, matrix: sp.csr_matrix) -> Extremes:
+        """Look at all values of a canonical matrix; those that are not stored are zero."""
+        if not matrix.nnz:
+            return cls(0.0, 0.0, True)
+        pieces = (matrix.data[at : at + _PIECE] for at in range(0, matrix.nnz, _PIECE))
+        whole = all(bool((np.rint(piece) == piece).all()) for piece in pieces)
+        return cls(float(matrix.data.min()), float(matrix.data.max()), whole)
+
+    @classmethod
+    def of_all(cls, parts: Iterable[Extremes]) -> Extremes:
+        """Join what was seen of parts of a matrix."""
+        lows, highs, integers = zip(*parts, strict=True)
+        return cls(float(np.min(lows)), float(np.max(highs)), all(integers))
+
+    def check(self, source: str) -> None:
+        """Refuse values that are no expression.
+
+        Raises
+        ------
+        ValueError
+            There are negative, infinite or NaN values.
+        """
+        if not np.isfinite([self.low, self.high]).all():
+            raise ValueError(
+                f"adata.{source} holds NaN or infinite values. Replace them, or drop the genes or "
+                "cells that hold them."
+            )
+        if self.low < 0:
+            raise ValueError(
+                f"adata.{source} holds negative values (down to {self.low:.3g}), as scaled data "
+                "do. Pass counts, or log-normalised expression, in `layer` or X."
+            )
+
+
+def canonical(values: Any, source: str) -> sp.csr_matrix:
+    """Convert to CSR float32 with sorted, unique indices; the input is never changed.
+
+    Raises
+    ------
+    TypeError
+        `values` is no matrix in memory, or holds no real numbers.
+    """
+    is_sparse = isinstance(values, sp.spmatrix | sp.sparray)
+    if not (is_sparse or isinstance(values, np.ndarray)):
+        raise TypeError(
+            f"adata.{source} is a {type(values).__name__}; supported are dense numpy arrays, "
+            "scipy sparse matrices, dask arrays of these, and what anndata reads from a file, "
+            "backed or lazily. Call adata.to_memory() first."
+        )
+    check_dtype(values, source)
+    with np.errstate(over="ignore"):  # an overflow becomes inf, which is refused later
+        if not is_sparse:
+            blocks = [
+                sp.csr_matrix(np.ascontiguousarray(values[rows]).astype(np.float32, copy=False))
+                for rows in row_blocks(*values.shape)
+            ]
+            return stacked([no_rows(values.shape[1]), *blocks])
+        csr: Any = values.tocsr()
+        matrix = sp.csr_matrix(
+            (csr.data.astype(np.float32, copy=False), csr.indices, csr.indptr), shape=csr.shape
+        )
+    if not (matrix.has_canonical_format and matrix.data.all()):
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
+    return matrix
+
+
+def no_rows(n_vars: int) -> sp.csr_matrix:
+    """Return a matrix of shape ``(0, n_vars)``."""
+    shape: Any = (0, n_vars)
+    return sp.csr_matrix(shape, dtype=np.float32)
+
+
+def stacked(blocks: Sequence[sp.csr_matrix]) -> sp.csr_matrix:
+    """Return blocks of rows as one matrix."""
+    return sp.csr_matrix(sp.vstack(blocks, format="csr"))
+
+
+def check_dtype(values: Any, source: str) -> None:
+    """Refuse what holds no real numbers.
+
+    Raises
+    ------
+    TypeError
+        It holds none.
+    """
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"adata.{source} must hold real numbers, but its dtype is {values.dtype}.")

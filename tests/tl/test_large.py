@@ -1,0 +1,197 @@
+"""What is not in memory is selected from, predicted and judged as if it were, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import anndata
+import dask.array as da
+import numpy as np
+import pandas as pd
+import pytest
+from anndata.experimental import read_lazy
+from dask.distributed import Client, LocalCluster
+
+import yoto_sc as yt
+from yoto_sc.data import _expression
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from anndata import AnnData
+
+    Opener = Callable[[], AnnData]
+
+WAYS = ["backed", "lazy h5ad", "lazy zarr", "dask"]
+
+
+@pytest.fixture(scope="module")
+def cells(make_adata: Callable[..., AnnData]) -> AnnData:
+    adata = make_adata()
+    adata.obsm["embedding"] = np.random.default_rng(0).normal(size=(adata.n_obs, 2))
+    return adata
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_blocks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_expression, "_LONGEST_BLOCK", 50)
+        yield
+
+
+@pytest.fixture(scope="module")
+def ways(cells: AnnData, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Opener]]:
+    """For each way of holding the cells, what opens a new object that does so."""
+    folder = tmp_path_factory.mktemp("stores")
+    cells.write_h5ad(folder / "cells.h5ad")
+    cells.write_zarr(folder / "cells.zarr")
+    opened = []
+
+    def backed() -> AnnData:
+        opened.append(anndata.read_h5ad(folder / "cells.h5ad", backed="r"))
+        return opened[-1]
+
+    def dask() -> AnnData:
+        adata = cells.copy()
+        adata.X = da.from_array(adata.X, chunks=(37, adata.n_vars))
+        return adata
+
+    yield {
+        "backed": backed,
+        "lazy h5ad": lambda: read_lazy(folder / "cells.h5ad"),
+        "lazy zarr": lambda: read_lazy(folder / "cells.zarr"),
+        "dask": dask,
+    }
+    for adata in opened:
+        adata.file.close()
+
+
+def assert_same(got: AnnData, want: AnnData) -> None:
+    """Assert that two objects hold the same results, bit for bit."""
+    pd.testing.assert_frame_equal(got.obs, want.obs, check_exact=True)
+    pd.testing.assert_frame_equal(got.var, want.var, check_exact=True)
+    written = [key for key in want.obsm if "yoto" in key]
+    assert written == [key for key in got.obsm if "yoto" in key]
+    for key in written:
+        np.testing.assert_array_equal(np.asarray(got.obsm[key]), np.asarray(want.obsm[key]))
+    assert_same_entries(got.uns.get("yoto", {}), want.uns.get("yoto", {}))
+
+
+def assert_same_entries(got: Any, want: Any) -> None:
+    """Assert that two entries of ``uns`` are the same."""
+    if isinstance(want, Mapping):
+        assert list(got) == list(want)
+        for key, entry in want.items():
+            assert_same_entries(got[key], entry)
+    elif isinstance(want, pd.DataFrame):
+        pd.testing.assert_frame_equal(got, want, check_exact=True)
+    else:
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.fixture(scope="module")
+def arguments(quick_arguments: dict[str, Any]) -> dict[str, Any]:
+    return {**quick_arguments, "obsm_keys": ["embedding"], "transcriptome": 3}
+
+
+@pytest.fixture(scope="module")
+def learned(
+    cells: AnnData, arguments: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[AnnData, Path]:
+    """The selection in memory, and its model."""
+    adata, path = cells.copy(), tmp_path_factory.mktemp("model") / "model"
+    yt.tl.select(adata, 6, model_dir=path, **arguments)
+    return adata, path
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_select_is_the_same(
+    ways: dict[str, Opener],
+    way: str,
+    learned: tuple[AnnData, Path],
+    arguments: dict[str, Any],
+) -> None:
+    adata = ways[way]()
+    yt.tl.select(adata, 6, **arguments)
+    assert_same(adata, learned[0])
+    assert isinstance(adata.obs, pd.DataFrame)
+    assert not isinstance(adata.X, np.ndarray)
+
+
+def test_select_is_the_same_on_a_cluster(
+    ways: dict[str, Opener], learned: tuple[AnnData, Path], arguments: dict[str, Any]
+) -> None:
+    cluster = LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+    )
+    with cluster, Client(cluster) as client:
+        adata = ways["lazy zarr"]()
+        yt.tl.select(adata, 6, **arguments)
+        assert client.run(lambda dask_worker: dask_worker.state.tasks is not None)
+    assert_same(adata, learned[0])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_labels_are_the_same(
+    ways: dict[str, Opener], way: str, cells: AnnData, learned: tuple[AnnData, Path]
+) -> None:
+    want, got = cells.copy(), ways[way]()
+    for adata in (want, got):
+        yt.tl.predict(adata, learned[1], unknown=0.1)
+    assert_same(got, want)
+    imputed = [yt.tl.impute(adata, learned[1]) for adata in (got, want)]
+    np.testing.assert_array_equal(imputed[0].X, imputed[1].X)
+
+
+@pytest.mark.parametrize("way", ["backed", "lazy zarr"])
+def test_what_is_judged_is_the_same(
+    ways: dict[str, Opener], way: str, cells: AnnData, learned: tuple[AnnData, Path]
+) -> None:
+    panels = {"first": list(cells.var_names[:5]), "last": list(cells.var_names[-5:])}
+    task = {"categorical_keys": "task_0"}
+    for verb in (
+        lambda a: yt.tl.compare(a, panels, n_splits=2, use_rep="embedding", **task),
+        lambda a: yt.tl.evaluate(a, panels["first"], transcriptome=3, n_splits=2),
+        lambda a: yt.tl.substitutes(a, learned[1], n=1),
+    ):
+        pd.testing.assert_frame_equal(verb(ways[way]()), verb(cells))
+
+
+@pytest.mark.parametrize("way", ["backed", "lazy zarr"])
+def test_what_is_trained_is_the_same(
+    ways: dict[str, Opener], way: str, cells: AnnData, learned: tuple[AnnData, Path]
+) -> None:
+    quick = {"max_steps": 5, "accelerator": "cpu"}
+    results: list[list[pd.DataFrame]] = []
+    for adata in (cells.copy(), ways[way]()):
+        yt.tl.stability(
+            adata,
+            4,
+            n_runs=2,
+            categorical_keys="task_0",
+            progress_bar=False,
+            select_kwargs=quick,
+        )
+        moved = yt.tl.transfer(
+            adata,
+            cells,
+            {"model": list(cells.var_names[:5])},
+            categorical_keys="task_0",
+            n_splits=2,
+            progress_bar=False,
+            **quick,
+        )
+        yt.tl.adapt(adata, learned[1], progress_bar=False)
+        results.append([adata.var.filter(like="stability"), moved])
+    for want, got in zip(*results, strict=True):
+        pd.testing.assert_frame_equal(got, want)
+
+
+def test_plots_are_drawn(ways: dict[str, Opener], learned: tuple[AnnData, Path]) -> None:
+    adata = ways["lazy zarr"]()
+    yt.tl.predict(adata, learned[1])
+    genes = yt.model.YOTO.load(learned[1], accelerator="cpu").panel().genes
+    axes = yt.pl.redundancy(adata, genes=genes, show=False)
+    assert axes is not None
