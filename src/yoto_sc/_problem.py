@@ -190,8 +190,25 @@ class Problem:
         check_split_key(self.tables.obs, split_key)
         return replace(self, split_key=split_key)
 
+    def learned_from(self, cells: NDArray[np.intp]) -> Problem:
+        """Return the same problem, with some of the cells to learn it from.
+
+        Parameters
+        ----------
+        cells
+            Sorted indices of shape ``(n_cells,)``.
+        """
+        part = replace(
+            self,
+            expression=self.expression.of_cells(cells),
+            labels=tuple(labels[cells] for labels in self.labels),
+            tables=AnnData(obs=self.tables.obs.iloc[cells], var=self.tables.var),
+        )
+        vars(part)["levels"] = self.levels  # all cells show what lies within what
+        return part
+
     def of_cells(self, cells: NDArray[np.intp]) -> Problem:
-        """Return the problem on some of the cells, under the same rules.
+        """Return a problem of some of the cells alone, their classes too, under the same rules.
 
         Raises
         ------
@@ -208,11 +225,9 @@ class Problem:
                     f"Task {task.name!r} has fewer than two classes or values in these cells."
                 )
         return replace(
-            self,
-            expression=self.expression.of_cells(cells),
+            self.learned_from(cells),  # which leaves levels behind: they are of other classes
             tasks=tuple(task for task, _ in parts),
             labels=tuple(labels for _, labels in parts),
-            tables=AnnData(obs=self.tables.obs.iloc[cells], var=self.tables.var),
         )
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yoto_sc.data import Categorical, Continuous
-from yoto_sc.judge import Split, all_cells, at_most, default_validation_size, split_cells
-from yoto_sc.judge._splits import fold_cells
+from yoto_sc.judge import Split, _splits, all_cells, at_most, default_validation_size, split_cells
+from yoto_sc.judge._splits import bounded, fold_cells
 
 quick = settings(deadline=None, max_examples=150, derandomize=True)
 
@@ -315,3 +315,57 @@ def test_few_cells_take_no_draw():
     rng = np.random.default_rng(0)
     at_most(50, np.arange(50), rng)
     assert rng.random() == np.random.default_rng(0).random()
+
+
+def bound(labels, most, seed=0, size=0.2):
+    parts = split(labels, size=size, seed=seed)
+    rng = np.random.default_rng(seed)
+    return parts, bounded(parts, tasks_of(labels), labels, most, rng)
+
+
+def test_of_very_many_cells_some_are_learned_from_and_rare_classes_whole(monkeypatch):
+    monkeypatch.setattr(_splits, "_SURE_CELLS", 20)
+    codes = make_codes(0, 1500, 400, 60, 10)
+    other = make_codes(1200, 750, 20, seed=1)
+    whole, parts = bound([codes, other], 300)
+    assert (len(parts.train), len(parts.validation)) == (300, 300)
+    for part, before in ((parts.train, whole.train), (parts.validation, whole.validation)):
+        assert (np.diff(part) > 0).all()
+        assert np.isin(part, before).all()
+    for labels in (codes, other):
+        counts, before = (
+            np.bincount(labels[cells][labels[cells] >= 0]) for cells in (parts.train, whole.train)
+        )
+        assert (counts >= np.minimum(before, 20)).all()
+    # The others are as frequent as they are.
+    drawn = (codes[parts.train] == 0).mean()
+    assert drawn == pytest.approx((codes[whole.train] == 0).mean(), abs=0.12)
+
+
+def test_of_very_many_classes_half_the_cells_are_drawn_freely():
+    codes = make_codes(0, *[30] * 50, 3000)
+    _, parts = bound([codes], 200)
+    counts = np.bincount(codes[parts.train])
+    assert len(parts.train) == 200
+    assert (counts[:50] >= 1).all()
+    assert counts[50] > 60
+
+
+def test_few_cells_are_all_learned_from():
+    codes = make_codes(5, 100, 50)
+    whole, parts = bound([codes], 1000)
+    np.testing.assert_array_equal(parts.train, whole.train)
+    np.testing.assert_array_equal(parts.validation, whole.validation)
+
+
+def test_numbers_alone_are_drawn_at_random():
+    _, parts = bound([np.random.default_rng(0).normal(size=500)], 100, size=0.5)
+    assert (len(parts.train), len(parts.validation)) == (100, 100)
+
+
+def test_positions_among_all_cells_of_a_split():
+    parts = Split(np.array([2, 7, 9]), np.array([4]))
+    np.testing.assert_array_equal(parts.cells, [2, 4, 7, 9])
+    among = parts.among(parts.cells)
+    np.testing.assert_array_equal(among.train, [0, 2, 3])
+    np.testing.assert_array_equal(among.validation, [1])

@@ -195,3 +195,26 @@ def test_plots_are_drawn(ways: dict[str, Opener], learned: tuple[AnnData, Path])
     genes = yt.model.YOTO.load(learned[1], accelerator="cpu").panel().genes
     axes = yt.pl.redundancy(adata, genes=genes, show=False)
     assert axes is not None
+
+
+def test_of_very_many_cells_some_are_learned_from(
+    make_adata: Callable[..., AnnData], arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adata = make_adata(n_obs=1700, n_vars=20)
+    models = []
+    train = yt.model.YOTO.train
+    monkeypatch.setattr(
+        yt.model.YOTO, "train", lambda self, **kwargs: models.append(self) or train(self, **kwargs)
+    )
+    few = {"categorical_keys": "task_0", "max_steps": 10, "accelerator": "cpu", "group_key": None}
+    yt.tl.select(adata, 4, max_cells=1000, progress_bar=False, **few)
+    (model,) = models
+    assert len(model.train_indices) == 1000
+    assert len(model.validation_indices) == 200
+    assert not np.isin(model.train_indices, model.validation_indices).any()
+    assert adata.obs["yoto_task_0"].notna().all()
+    assert adata.uns["yoto"]["params"]["max_cells"] == 1000
+    held_out = adata.uns["yoto"]["held_out"]
+    assert list(held_out.index) == list(adata.obs_names[model.validation_indices])
+    with pytest.raises(ValueError, match="max_cells must be at least 1000"):
+        yt.tl.select(adata, 4, max_cells=10, **few)

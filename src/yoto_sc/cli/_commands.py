@@ -165,6 +165,7 @@ def commands() -> None:
     ),
     seed,
     option("--max-steps N", "Minibatches to train for."),
+    option("--max-cells N", "Cells to learn from, at most.", default=100_000),
     option("--accelerator NAME", "Where to train: cpu, gpu, …", default="auto"),
     option("--devices N", "How many devices to train on.", type=str, default="auto"),
 )

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from anndata.abc import CSCDataset, CSRDataset
 
 from yoto_sc.data._expression import Expression, Reduced, logged, row_blocks, rows_of_block
+from yoto_sc.data._in_memory import MemoryExpression
 from yoto_sc.data._values import Extremes, canonical, check_dtype, no_rows, stacked
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ class ChunkedExpression(Expression):
 
     def of_cells(self, cells: NDArray[np.intp]) -> Self:
         return replace(self, array=self.array[cells])
+
+    def of_genes(self, genes: NDArray[np.intp]) -> MemoryExpression:
+        few = self.take(None, genes, raw=True)
+        return MemoryExpression(self.source, self.is_counts, self.maximum, few)
 
     def blocks(
         self, cells: NDArray[np.intp] | None = None, *, raw: bool = False

@@ -37,7 +37,8 @@ class Reduced(NamedTuple):
         expressing: bool,
     ) -> Self:
         """Sum over the cells of one block."""
-        part = block.astype(np.float64)
+        wide = block.data.astype(np.float64)  # the places of the values are not copied
+        part = sp.csr_matrix((wide, block.indices, block.indptr), shape=block.shape)
         sums = (values.T.tocsr() @ part).toarray()
         of_squares = np.zeros((0, block.shape[1]))
         if squares is not None:
@@ -91,6 +92,10 @@ class Expression(ABC):
     @abstractmethod
     def of_cells(self, cells: NDArray[np.intp]) -> Self:
         """Return the expression of some cells only."""
+
+    @abstractmethod
+    def of_genes(self, genes: NDArray[np.intp]) -> Expression:
+        """Return the expression of a few genes only, in memory."""
 
     @abstractmethod
     def blocks(

@@ -43,6 +43,9 @@ class MemoryExpression(Expression):
     def of_cells(self, cells: NDArray[np.intp]) -> Self:
         return replace(self, matrix=self.matrix[cells])
 
+    def of_genes(self, genes: NDArray[np.intp]) -> Self:
+        return replace(self, matrix=self.matrix[:, genes])
+
     def blocks(
         self, cells: NDArray[np.intp] | None = None, *, raw: bool = False
     ) -> Iterator[tuple[slice, sp.csr_matrix]]:

@@ -8,9 +8,11 @@ from yoto_sc.judge._ridge import ridge_path
 from yoto_sc.judge._scores import beyond_chance, mean_score, task_score
 from yoto_sc.judge._selection import Selection
 from yoto_sc.judge._splits import (
+    MAX_CELLS,
     Split,
     all_cells,
     at_most,
+    bounded,
     default_validation_size,
     fold_cells,
     split_cells,
@@ -18,6 +20,7 @@ from yoto_sc.judge._splits import (
 from yoto_sc.judge._tables import predictions_table
 
 __all__ = [
+    "MAX_CELLS",
     "Answers",
     "Exchange",
     "Exchanges",
@@ -27,6 +30,7 @@ __all__ = [
     "Split",
     "all_cells",
     "at_most",
+    "bounded",
     "attribute",
     "beyond_chance",
     "default_validation_size",

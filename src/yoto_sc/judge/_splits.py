@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
     from yoto_sc.data import Task
 
+MAX_CELLS = 100_000
+"""More cells teach no more; see the method page."""
+_SURE_CELLS = 500
+"""So many cells of a class are learned from, however rare it is, where others are left out."""
+
 
 @dataclass(frozen=True)
 class Split:
-    """Indices of the training and of the held-out cells; together they cover all cells.
+    """Indices of the training and of the held-out cells.
 
     Parameters
     ----------
@@ -28,6 +33,15 @@ class Split:
 
     train: NDArray[np.intp]
     validation: NDArray[np.intp]
+
+    @property
+    def cells(self) -> NDArray[np.intp]:
+        """All of them, sorted, shape ``(n_train + n_validation,)``."""
+        return np.union1d(self.train, self.validation)
+
+    def among(self, cells: NDArray[np.intp]) -> Split:
+        """Return the positions of these cells among `cells`, which are sorted and hold them."""
+        return Split(*(np.searchsorted(cells, part) for part in (self.train, self.validation)))
 
 
 def default_validation_size(n_obs: int) -> float:
@@ -100,6 +114,45 @@ def at_most(n_cells: int, cells: NDArray[np.intp], rng: np.random.Generator) -> 
     if len(cells) <= n_cells:
         return cells
     return np.sort(rng.choice(cells, n_cells, replace=False))
+
+
+def bounded(
+    split: Split,
+    tasks: Sequence[Task],
+    labels: Sequence[NDArray[Any]],
+    max_cells: int,
+    rng: np.random.Generator,
+) -> Split:
+    """Return a split of some of the cells, where there are very many.
+
+    Of the training cells, at most `max_cells` are left. They are drawn at random, but of each
+    class of each task at least 500 stay, or all if it has fewer (and no more than half the places
+    are given so). Of the held-out cells as many are left at most, drawn at random, so that scores
+    are of classes as frequent as they are.
+    """
+    train = split.train
+    if len(train) > max_cells:
+        train = rng.permutation(train)
+        strata = _strata(tasks, labels)[:, train]
+        n_classes = sum(len(np.unique(codes)) for codes in strata)
+        n_sure = min(_SURE_CELLS, max_cells // (2 * max(n_classes, 1)))
+        first = np.zeros(len(train), dtype=bool)
+        for codes in strata:
+            first |= (_occurrence(codes) < n_sure) & (codes >= 0)
+        order = np.argsort(~first, kind="stable")
+        train = np.sort(train[order[:max_cells]])
+    return Split(train, at_most(max_cells, split.validation, rng))
+
+
+def _occurrence(codes: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return how often each code has occurred before, ``(n_obs,)``."""
+    order = np.argsort(codes, kind="stable")
+    in_order = codes[order]
+    starts = np.flatnonzero(np.diff(in_order, prepend=in_order[:1] - 1))
+    lengths = np.diff(np.append(starts, len(codes)))
+    before = np.empty(len(codes), dtype=np.intp)
+    before[order] = np.arange(len(codes)) - np.repeat(starts, lengths)
+    return before
 
 
 def _strata(tasks: Sequence[Task], labels: Sequence[NDArray[Any]]) -> NDArray[Any]:

@@ -32,7 +32,7 @@ from yoto_sc.data import (
     point_out_no_labels,
     read_tasks,
 )
-from yoto_sc.judge import default_validation_size, split_cells
+from yoto_sc.judge import bounded, default_validation_size, split_cells
 from yoto_sc.model._adapting import AdaptationMixin
 from yoto_sc.model._fields import TaskField, registered_tasks
 from yoto_sc.model._saving import SavingMixin
@@ -376,8 +376,12 @@ class YOTO(AdaptationMixin, SavingMixin):
         rng = np.random.default_rng(self.random_state)
         with one_thread():
             split = self._split(problem, validation_size, rng)
+            most = recipe.max_cells
+            if most is not None and max(len(split.train), len(split.validation)) > most:
+                split = bounded(split, problem.tasks, problem.labels, most, rng)
+                problem = problem.learned_from(split.cells)
             training = Training(problem, recipe, self.module)
-            outcome = training.fit(split, rng, self.n_genes, refit=refit)
+            outcome = training.fit(split.among(split.cells), rng, self.n_genes, refit=refit)
         self.module, self.trainer = outcome.trained.module, outcome.trained.trainer
         self.train_indices, self.validation_indices = split.train, split.validation
         self.is_trained_ = True

@@ -356,8 +356,9 @@ class PredictionMixin(BaseModelClass):
         if adata is None and self._problem is not None:
             problem = self._problem
             columns = problem.var_names.get_indexer(pd.Index(genes))
-            everything = np.ones(len(genes), dtype=bool)
-            return _Read(problem.expression, columns, everything, genes, not selection.is_counts)
+            expression = problem.expression.of_genes(columns)
+            columns, everything = np.arange(len(genes)), np.ones(len(genes), dtype=bool)
+            return _Read(expression, columns, everything, genes, not selection.is_counts)
         if adata is None:
             if self.adata is None:
                 raise ValueError("The model was loaded without data. Pass adata.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from yoto_sc._checks import check_integer, check_no_repeats
 from yoto_sc.assay import check_robust
+from yoto_sc.judge import MAX_CELLS
 from yoto_sc.rules import Requirements, check_n_genes
 from yoto_sc.teach import UnlabeledCells
 
@@ -27,13 +28,14 @@ class Request:
     TypeError
         Further arguments repeat others.
     ValueError
-        `robust`, `unlabeled_cells` or `random_state` is out of range.
+        `robust`, `unlabeled_cells`, `max_cells` or `random_state` is out of range.
     """
 
     n_genes: int | Literal["auto"]
     random_state: int = 0
     robust: Robust | Literal["auto"] | None = "auto"
     unlabeled_cells: UnlabeledCells = "auto"
+    max_cells: int | None = MAX_CELLS
     max_steps: int | None = None
     accelerator: str = "auto"
     devices: int | list[int] | str = "auto"
@@ -53,6 +55,8 @@ class Request:
                 f"{self.unlabeled_cells!r}."
             )
         check_integer(self.random_state, "random_state", minimum=0)
+        if self.max_cells is not None:
+            check_integer(self.max_cells, "max_cells", minimum=1000)
 
     def check(self, problem: Problem) -> None:
         """Refuse a problem that cannot be trained on as asked.
@@ -81,6 +85,7 @@ class Request:
         given = dict(self.train_kwargs or {})
         plan_kwargs = {
             "unlabeled_cells": self.unlabeled_cells,
+            "max_cells": self.max_cells,
             "robust": self.robust,
             **(given.get("plan_kwargs") or {}),
         }

@@ -28,6 +28,7 @@ from yoto_sc.data import (
     named_tasks,
     point_out_no_labels,
 )
+from yoto_sc.judge import MAX_CELLS
 from yoto_sc.rules import Requirements, excluded_genes
 from yoto_sc.tl._groups import find_group_key, train_on_groups, with_group_scores
 from yoto_sc.tl._request import Request
@@ -80,6 +81,7 @@ def select(
     key_added: str = DEFAULT_KEY,
     random_state: int = 0,
     max_steps: int | None = None,
+    max_cells: int | None = MAX_CELLS,
     accelerator: str = "auto",
     devices: int | list[int] | str = "auto",
     model_dir: str | Path | None = None,
@@ -208,6 +210,11 @@ def select(
         machine; no global generator is used or changed.
     max_steps
         Number of minibatches to train for; `None`: a default that suits most data.
+    max_cells
+        Number of cells to learn from at most, and of held-out cells to judge on; at least 1,000.
+        Where there are more, training cells are drawn at random, with at least 500 of each class,
+        and held-out cells at random. Rules on expression are judged on all cells, and all cells
+        are predicted. `None`: there is no bound.
     accelerator, devices
         Where to train, as in Lightning's trainer.
     model_dir
@@ -299,6 +306,7 @@ def select(
         random_state=random_state,
         robust=robust,
         unlabeled_cells=unlabeled_cells,
+        max_cells=max_cells,
         max_steps=max_steps,
         accelerator=accelerator,
         devices=devices,
@@ -354,6 +362,7 @@ def select(
         "batch_key": batch_key,
         "robust": robust,
         "unlabeled_cells": unlabeled_cells,
+        "max_cells": None if max_cells is None else int(max_cells),
         "group_key": None if group_model is None else group_key,
         **requirements.to_params(),
         "max_steps": None if max_steps is None else int(max_steps),

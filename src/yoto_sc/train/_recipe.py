@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from yoto_sc._checks import check_amount, check_integer
 from yoto_sc.assay import Robust, check_robust
+from yoto_sc.judge import MAX_CELLS
 from yoto_sc.teach import UnlabeledCells
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ class Recipe:
     unlabeled_cells
         Whether cells without a label learn from a teacher: ``"auto"``, where labelled cells show
         that it knows more than a panel; ``"use"``, in any case; ``"ignore"``, never.
+    max_cells
+        Cells to learn from, and cells to hold out, at most; see :func:`yoto_sc.tl.select`. `None`:
+        all.
     accelerator, devices, progress_bar
         As in :meth:`yoto_sc.model.YOTO.train`.
     trainer_kwargs
@@ -72,6 +76,7 @@ class Recipe:
     full_panel_share: float = 0.5
     robust: Robust | Literal["auto"] | None = "auto"
     unlabeled_cells: UnlabeledCells = "auto"
+    max_cells: int | None = MAX_CELLS
     accelerator: str = "auto"
     devices: int | list[int] | str = "auto"
     progress_bar: bool = True
@@ -80,6 +85,8 @@ class Recipe:
     def __post_init__(self) -> None:
         check_integer(self.max_steps, "max_steps", minimum=1)
         check_integer(self.batch_size, "batch_size", minimum=1)
+        if self.max_cells is not None:
+            check_integer(self.max_cells, "max_cells", minimum=1000)
         if self.selection_network not in get_args(Network):
             raise ValueError(
                 f"selection_network must be one of {get_args(Network)}, not "
