@@ -11,7 +11,7 @@ import scanpy as sc
 import scipy.sparse as sp
 
 import yoto_sc as yt
-from yoto_sc.data import read_expression
+from yoto_sc.data import _expression, read_expression
 from yoto_sc.teach import _components, find_components, normalised
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def test_fitting_to_some_cells_is_fitting_to_data_without_the_others(counts: Ann
 def test_blocks_do_not_matter(counts: AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
     expression = read_expression(counts)
     whole = found_in(expression)
-    monkeypatch.setattr(_components, "_BLOCK_CELLS", 7)
+    monkeypatch.setattr(_expression, "_LONGEST_BLOCK", 7)
     parts = found_in(expression)
     np.testing.assert_array_equal(whole.genes, parts.genes)
     assert whole.total == parts.total
