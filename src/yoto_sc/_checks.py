@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from yoto_sc._lazy import load_tables
+from yoto_sc._lazy import is_lazy, load_tables
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -185,6 +185,21 @@ def check_amount(value: object, name: str) -> None:
 def check_fraction(value: object, name: str) -> None:
     """Refuse what is no number from 0 to below 1."""
     _check_number(value, name, 1, "at least 0 and below 1")
+
+
+def check_embedding(value: object, adata: AnnData) -> bool:
+    """Return whether the representation is to be written: ``"auto"``, where cells are in memory.
+
+    Raises
+    ------
+    ValueError
+        It is none of ``"auto"``, `True` and `False`.
+    """
+    if value == "auto":
+        return not is_lazy(adata.X)
+    if not isinstance(value, bool):
+        raise ValueError(f'embedding must be "auto", True or False, not {value!r}.')
+    return value
 
 
 def check_positive(value: object, name: str) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import scipy.sparse as sp
+
 if TYPE_CHECKING:
     from anndata import AnnData
 
@@ -14,6 +17,11 @@ def load_tables(adata: AnnData) -> None:
         table = getattr(adata, name)
         if hasattr(table, "to_memory"):
             setattr(adata, name, table.to_memory())
+
+
+def is_lazy(entry: Any) -> bool:
+    """Whether an array or a matrix is read from elsewhere when it is needed."""
+    return entry is not None and not isinstance(entry, np.ndarray | sp.spmatrix | sp.sparray)
 
 
 def in_memory(entry: Any) -> Any:

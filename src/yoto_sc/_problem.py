@@ -190,6 +190,15 @@ class Problem:
         check_split_key(self.tables.obs, split_key)
         return replace(self, split_key=split_key)
 
+    def held(self) -> Problem:
+        """Return the same problem, with expression in memory if it takes little there."""
+        expression = self.expression.held()
+        if expression is self.expression:
+            return self
+        near = replace(self, expression=expression)
+        vars(near)["levels"] = self.levels  # as found in all cells
+        return near
+
     def learned_from(self, cells: NDArray[np.intp]) -> Problem:
         """Return the same problem, with some of the cells to learn it from.
 

@@ -14,7 +14,7 @@ from anndata.experimental import read_lazy
 from dask.distributed import Client, LocalCluster
 
 import yoto_sc as yt
-from yoto_sc.data import _expression
+from yoto_sc.data import MemoryExpression, _chunked, _expression
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,7 +93,8 @@ def assert_same_entries(got: Any, want: Any) -> None:
 
 @pytest.fixture(scope="module")
 def arguments(quick_arguments: dict[str, Any]) -> dict[str, Any]:
-    return {**quick_arguments, "obsm_keys": ["embedding"], "transcriptome": 3}
+    more = {"obsm_keys": ["embedding"], "transcriptome": 3, "embedding": True}
+    return {**quick_arguments, **more}
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +140,7 @@ def test_labels_are_the_same(
 ) -> None:
     want, got = cells.copy(), ways[way]()
     for adata in (want, got):
-        yt.tl.predict(adata, learned[1], unknown=0.1)
+        yt.tl.predict(adata, learned[1], unknown=0.1, embedding=True)
     assert_same(got, want)
     imputed = [yt.tl.impute(adata, learned[1]) for adata in (got, want)]
     np.testing.assert_array_equal(imputed[0].X, imputed[1].X)
@@ -218,3 +219,60 @@ def test_of_very_many_cells_some_are_learned_from(
     assert list(held_out.index) == list(adata.obs_names[model.validation_indices])
     with pytest.raises(ValueError, match="max_cells must be at least 1000"):
         yt.tl.select(adata, 4, max_cells=10, **few)
+
+
+def test_what_takes_too_much_memory_stays_where_it_is(
+    ways: dict[str, Opener],
+    learned: tuple[AnnData, Path],
+    arguments: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_chunked, "_HELD_BYTES", 0)
+    monkeypatch.setattr(MemoryExpression, "held", None)  # nothing in memory is learned from
+    adata = ways["lazy zarr"]()
+    yt.tl.select(adata, 6, **arguments)
+    assert_same(adata, learned[0])
+
+
+def test_a_store_is_read_to_be_checked_to_be_learned_from_and_to_be_labelled(
+    cells: AnnData,
+) -> None:
+    read: list[int] = []
+
+    def noted(block: Any) -> Any:
+        read.append(len(block))
+        return block
+
+    adata = cells.copy()
+    values = da.from_array(cells.X.toarray(), chunks=(50, -1))
+    adata.X = values.map_blocks(noted, dtype=values.dtype, meta=np.empty((0, 0), np.float32))
+    few = {"categorical_keys": "task_0", "max_steps": 5, "accelerator": "cpu", "group_key": None}
+    yt.tl.select(adata, 4, progress_bar=False, **few)
+    assert sum(read) == 3 * cells.n_obs
+
+
+@pytest.mark.parametrize("adapt", ["auto", "none"])
+def test_the_representation_is_written_where_cells_are_in_memory_or_on_request(
+    ways: dict[str, Opener], cells: AnnData, learned: tuple[AnnData, Path], adapt: Any
+) -> None:
+    near, far = cells.copy(), ways["lazy zarr"]()
+    for adata in (near, far):
+        yt.tl.predict(adata, learned[1], adapt=adapt)
+    assert near.obsm["X_yoto"].shape == learned[0].obsm["X_yoto"].shape
+    assert "X_yoto" not in far.obsm
+    pd.testing.assert_frame_equal(near.obs, far.obs)
+    yt.tl.predict(far, learned[1], adapt=adapt, embedding=True)
+    np.testing.assert_array_equal(far.obsm["X_yoto"], near.obsm["X_yoto"])
+    yt.tl.predict(near, learned[1], adapt=adapt, embedding=False)
+    assert "X_yoto" not in near.obsm
+    with pytest.raises(ValueError, match='embedding must be "auto", True or False'):
+        yt.tl.predict(near, learned[1], embedding="yes")
+
+
+def test_a_selection_of_a_store_writes_no_representation(
+    ways: dict[str, Opener], arguments: dict[str, Any]
+) -> None:
+    adata = ways["dask"]()
+    yt.tl.select(adata, 6, **{**arguments, "embedding": "auto", "transcriptome": False})
+    assert "X_yoto" not in adata.obsm
+    assert "yoto_task_0" in adata.obs

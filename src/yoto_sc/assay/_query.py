@@ -126,6 +126,8 @@ def label_cells(
     reference: Reference | None,
     adapt: Adapt,
     novelties: Mapping[int, Novelty] | None = None,
+    *,
+    embedding: bool = True,
 ) -> Query:
     """Look at a query, align it where that is safe, and label its cells.
 
@@ -145,6 +147,8 @@ def label_cells(
         By the position of the task, what tells how unlike its classes a cell is. Cells of another
         assay are compared as they are aligned, and moved so that a typical one is as far away as
         a typical one of the reference.
+    embedding
+        Whether to keep the representation; else it has no columns.
     """
     novelties = {} if novelties is None else novelties
     alignment = None
@@ -162,7 +166,7 @@ def label_cells(
             predictions, latent = network.anywhere(block)
         else:
             predictions, latent = alignment.label(block, network)
-        blocks.append((predictions, latent))
+        blocks.append((predictions, latent if embedding else latent[:, :0]))
         if novelties:
             near = block if alignment is None else alignment.at_home(block)
             if alignment is None or alignment.is_other:

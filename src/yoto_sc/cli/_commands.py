@@ -26,6 +26,7 @@ from yoto_sc.cli._options import (
     Command,
     class_weights,
     config,
+    embedding,
     genes,
     input_,
     key_added,
@@ -169,7 +170,7 @@ def commands() -> None:
     option("--accelerator NAME", "Where to train: cpu, gpu, …", default="auto"),
     option("--devices N", "How many devices to train on.", type=str, default="auto"),
 )
-@output("Directory", key_added)
+@output("Directory", embedding, key_added)
 @config
 def select(input: Path, out: Path, overwrite: bool, **arguments: Any) -> Report:
     """Select a panel of genes, and train its model.
@@ -210,7 +211,7 @@ def select(input: Path, out: Path, overwrite: bool, **arguments: Any) -> Report:
     ),
     layer,
 )
-@output("h5ad or CSV file", key_added)
+@output("h5ad or CSV file", embedding, key_added)
 @config
 def predict(input: Path, model: Path, out: Path, overwrite: bool, **arguments: Any) -> Report:
     """Label new cells from the panel's genes alone.

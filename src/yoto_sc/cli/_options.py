@@ -140,6 +140,20 @@ def none_for_nothing(ctx: click.Context, parameter: click.Parameter, value: str)
     return None if value == "none" else value
 
 
+def yes_or_no(ctx: click.Context, parameter: click.Parameter, value: str) -> bool | str:
+    """Read the words ``yes`` and ``no`` as `True` and `False`."""
+    return {"yes": True, "no": False}.get(value, value)
+
+
+embedding = option(
+    "--embedding auto|yes|no",
+    "Whether to write the representation, 1 KB for each cell; auto: where INPUT is in memory.",
+    type=click.Choice(["auto", "yes", "no"]),
+    default="auto",
+    callback=yes_or_no,
+)
+
+
 def options(section: str, *declared: Declared) -> Callable[[Any], Any]:
     """Give a command the options of a section of the help."""
 

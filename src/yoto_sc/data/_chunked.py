@@ -12,12 +12,18 @@ from anndata.abc import CSCDataset, CSRDataset
 
 from yoto_sc.data._expression import Expression, Reduced, logged, row_blocks, rows_of_block
 from yoto_sc.data._in_memory import MemoryExpression
-from yoto_sc.data._values import Extremes, canonical, check_dtype, no_rows, stacked
+from yoto_sc.data._values import Extremes, canonical, check_dtype, drained, no_rows, stacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+
+_HELD_BYTES = 2**30
+"""Cells that are learned from are held in memory if they take no more than this."""
+_STORED_BYTES = 8
+"""A value that is not zero, and its place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +40,12 @@ class ChunkedExpression(Expression):
         See :class:`Expression`.
     array
         Dask array of shape ``(n_obs, n_vars)``, with chunks of whole rows, CSR or dense.
+    density
+        Share of the values that are not zero.
     """
 
     array: Any
+    density: float = 1.0
 
     @property
     def n_obs(self) -> int:
@@ -52,6 +61,12 @@ class ChunkedExpression(Expression):
     def of_genes(self, genes: NDArray[np.intp]) -> MemoryExpression:
         few = self.take(None, genes, raw=True)
         return MemoryExpression(self.source, self.is_counts, self.maximum, few)
+
+    def held(self) -> Expression:
+        if self.n_obs * self.n_vars * self.density * _STORED_BYTES > _HELD_BYTES:
+            return self
+        matrix = gathered(self.array, np.arange(self.n_obs), None, self.source)
+        return MemoryExpression(self.source, self.is_counts, self.maximum, matrix)
 
     def blocks(
         self, cells: NDArray[np.intp] | None = None, *, raw: bool = False
@@ -210,7 +225,7 @@ def gathered(
         if last > first
     ]
     n_genes = array.shape[1] if genes is None else len(genes)
-    found = stacked([no_rows(n_genes), *delayed(parts).compute()])
+    found = drained(list(delayed(parts).compute()), n_genes)
     if (order[1:] > order[:-1]).all():
         return found
     back = np.empty_like(order)

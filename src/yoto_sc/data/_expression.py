@@ -98,6 +98,10 @@ class Expression(ABC):
         """Return the expression of a few genes only, in memory."""
 
     @abstractmethod
+    def held(self) -> Expression:
+        """Return the same expression in memory, if it takes little there; else as it is."""
+
+    @abstractmethod
     def blocks(
         self, cells: NDArray[np.intp] | None = None, *, raw: bool = False
     ) -> Iterator[tuple[slice, sp.csr_matrix]]:

@@ -46,6 +46,9 @@ class MemoryExpression(Expression):
     def of_genes(self, genes: NDArray[np.intp]) -> Self:
         return replace(self, matrix=self.matrix[:, genes])
 
+    def held(self) -> Self:
+        return self
+
     def blocks(
         self, cells: NDArray[np.intp] | None = None, *, raw: bool = False
     ) -> Iterator[tuple[slice, sp.csr_matrix]]:

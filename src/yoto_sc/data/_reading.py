@@ -77,8 +77,10 @@ def read_expression(
         raise ValueError(
             f"adata.{source} is zero everywhere. Name the layer that holds expression in `layer`."
         )
-    of_matrix = MemoryExpression if isinstance(matrix, sp.csr_matrix) else ChunkedExpression
-    return of_matrix(source, extremes.are_integers, extremes.high, matrix)
+    seen = source, extremes.are_integers, extremes.high
+    if isinstance(matrix, sp.csr_matrix):
+        return MemoryExpression(*seen, matrix)
+    return ChunkedExpression(*seen, matrix, extremes.n_stored / max(np.prod(matrix.shape), 1))
 
 
 def _opened(

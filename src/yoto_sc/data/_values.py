@@ -22,6 +22,7 @@ class Extremes(NamedTuple):
     low: float
     high: float
     are_integers: bool
+    n_stored: int = 0  # values that are not zero
 
     @classmethod
     def of(cls, matrix: sp.csr_matrix) -> Extremes:
@@ -30,13 +31,13 @@ class Extremes(NamedTuple):
             return cls(0.0, 0.0, True)
         pieces = (matrix.data[at : at + _PIECE] for at in range(0, matrix.nnz, _PIECE))
         whole = all(bool((np.rint(piece) == piece).all()) for piece in pieces)
-        return cls(float(matrix.data.min()), float(matrix.data.max()), whole)
+        return cls(float(matrix.data.min()), float(matrix.data.max()), whole, matrix.nnz)
 
     @classmethod
     def of_all(cls, parts: Iterable[Extremes]) -> Extremes:
         """Join what was seen of parts of a matrix."""
-        lows, highs, integers = zip(*parts, strict=True)
-        return cls(float(np.min(lows)), float(np.max(highs)), all(integers))
+        lows, highs, integers, stored = zip(*parts, strict=True)
+        return cls(float(np.min(lows)), float(np.max(highs)), all(integers), sum(stored))
 
     def check(self, source: str) -> None:
         """Refuse values that are no expression.
@@ -101,6 +102,23 @@ def no_rows(n_vars: int) -> sp.csr_matrix:
 def stacked(blocks: Sequence[sp.csr_matrix]) -> sp.csr_matrix:
     """Return blocks of rows as one matrix."""
     return sp.csr_matrix(sp.vstack(blocks, format="csr"))
+
+
+def drained(blocks: list[sp.csr_matrix], n_vars: int) -> sp.csr_matrix:
+    """Return blocks of rows as one matrix, and empty the list: no row is held twice for long."""
+    n_stored = sum(block.nnz for block in blocks)
+    data = np.empty(n_stored, dtype=np.float32)
+    indices = np.empty(n_stored, dtype=sp.get_index_dtype(maxval=max(n_stored, n_vars)))
+    indptr, at = [np.zeros(1, dtype=indices.dtype)], 0
+    blocks.reverse()
+    while blocks:
+        block = blocks.pop()
+        data[at : at + block.nnz] = block.data
+        indices[at : at + block.nnz] = block.indices
+        indptr.append(block.indptr[1:] + indices.dtype.type(at))
+        at += block.nnz
+    places = np.concatenate(indptr)
+    return sp.csr_matrix((data, indices, places), shape=(len(places) - 1, n_vars))
 
 
 def check_dtype(values: Any, source: str) -> None:

@@ -380,7 +380,7 @@ class YOTO(AdaptationMixin, SavingMixin):
             if most is not None and max(len(split.train), len(split.validation)) > most:
                 split = bounded(split, problem.tasks, problem.labels, most, rng)
                 problem = problem.learned_from(split.cells)
-            training = Training(problem, recipe, self.module)
+            training = Training(problem.held(), recipe, self.module)
             outcome = training.fit(split.among(split.cells), rng, self.n_genes, refit=refit)
         self.module, self.trainer = outcome.trained.module, outcome.trained.trainer
         self.train_indices, self.validation_indices = split.train, split.validation

@@ -238,6 +238,7 @@ class PredictionMixin(BaseModelClass):
         layer: str | None = None,
         n_genes: int | None = None,
         missing: Missing = "error",
+        embedding: bool = True,
     ) -> tuple[list[NDArray[Any]], NDArray[np.float32]]:
         """Return what the other methods cut from, in one pass.
 
@@ -245,6 +246,8 @@ class PredictionMixin(BaseModelClass):
         ----------
         adata, layer, n_genes, missing
             As in :meth:`predict`.
+        embedding
+            Whether to return the representation; else it has no columns.
 
         Returns
         -------
@@ -254,7 +257,11 @@ class PredictionMixin(BaseModelClass):
         with one_thread():
             read = self._read(adata, layer=layer, n_genes=n_genes, missing=missing)
             return self.module.predict_all(
-                read.expression.n_obs, read.padded, len(read.measured), read.measured
+                read.expression.n_obs,
+                read.padded,
+                len(read.measured),
+                read.measured,
+                embedding=embedding,
             )
 
     def label(
@@ -266,6 +273,7 @@ class PredictionMixin(BaseModelClass):
         missing: Missing = "error",
         adapt: Adapt = "auto",
         novelty: bool = False,
+        embedding: bool = True,
     ) -> tuple[Query, Sequence[str]]:
         """Predict the cells of another assay, as :func:`yoto_sc.tl.predict` does.
 
@@ -277,6 +285,8 @@ class PredictionMixin(BaseModelClass):
             See :func:`yoto_sc.tl.predict`.
         novelty
             Whether to tell how unlike the classes of the reference each cell is.
+        embedding
+            Whether to keep the representation; else it has no columns.
 
         Returns
         -------
@@ -285,9 +295,11 @@ class PredictionMixin(BaseModelClass):
         if adapt not in get_args(Adapt):
             raise ValueError(f"adapt must be one of {get_args(Adapt)}, not {adapt!r}.")
         read = self._read(adata, layer=layer, n_genes=n_genes, missing=missing)
-        return self._label(read, adapt, novelty=novelty), read.genes
+        return self._label(read, adapt, novelty=novelty, embedding=embedding), read.genes
 
-    def _label(self, read: _Read, adapt: Adapt, *, novelty: bool = False) -> Query:
+    def _label(
+        self, read: _Read, adapt: Adapt, *, novelty: bool = False, embedding: bool = True
+    ) -> Query:
         """Predict what was read."""
         reference = self.reference_
         if reference is not None:
@@ -328,7 +340,13 @@ class PredictionMixin(BaseModelClass):
         )
         with one_thread():
             query = label_cells(
-                read.expression.n_obs, read.values, network, reference, adapt, novelties
+                read.expression.n_obs,
+                read.values,
+                network,
+                reference,
+                adapt,
+                novelties,
+                embedding=embedding,
             )
         query.report(read.genes, are_counts=is_counts)
         return query

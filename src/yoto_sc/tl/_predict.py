@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from yoto_sc._checks import check_adata, check_fraction, check_written_keys
+from yoto_sc._checks import check_adata, check_embedding, check_fraction, check_written_keys
 from yoto_sc._keys import ADAPTATION, DEFAULT_KEY, Keys
 from yoto_sc.tl._models import as_model
 from yoto_sc.tl._write import result_places, write_predictions
@@ -27,6 +27,7 @@ def predict(
     adapt: Literal["auto", "none", "genes"] = "auto",
     min_confidence: float | None = None,
     unknown: float | None = None,
+    embedding: bool | Literal["auto"] = "auto",
     key_added: str = DEFAULT_KEY,
     copy: bool = False,
 ) -> AnnData | None:
@@ -80,6 +81,9 @@ def predict(
         the method page. Those of another assay are compared once they are aligned, and moved so
         that a typical one is as far away as one of the reference; so they must not be new for the
         most part. `None`: every cell is taken for one of the classes.
+    embedding
+        Whether to write the representation, which takes 1 KB for each cell: ``"auto"``, where
+        expression is in memory.
     key_added
         Prefix of everything that is written.
     copy
@@ -101,7 +105,7 @@ def predict(
     adata.obsm["yoto_<key>"] : float32, shape ``(n_obs, n_columns)``
         Prediction of a vector, as an array or as a table, as the labels were.
     adata.obsm["X_yoto"] : float32, shape ``(n_obs, n_latent)``
-        Shared representation.
+        Shared representation, if `embedding`.
 
     adata.uns["yoto"]["adaptation"] : dict
         What was found and done, unless ``adapt="none"``: ``is_other_assay``; whether genes were
@@ -141,6 +145,7 @@ def predict(
         check_fraction(min_confidence, "min_confidence")
     if unknown is not None:
         check_fraction(unknown, "unknown")
+    embedding = check_embedding(embedding, adata)
     model = as_model(model)
     names = Keys(key_added)
     for place, written in result_places(names, model.tasks).items():
@@ -153,6 +158,7 @@ def predict(
         missing=missing,
         adapt=adapt,
         novelty=unknown is not None,
+        embedding=embedding,
     )
     adata = adata.copy() if copy else adata
     write_predictions(

@@ -12,6 +12,7 @@ from yoto_sc._checks import (
     as_list,
     check_adata,
     check_batch_key,
+    check_embedding,
     check_new_directory,
     check_not_foreign,
     check_split_is_no_task,
@@ -78,6 +79,7 @@ def select(
     unlabeled: str | Sequence[object] = (),
     unlabeled_cells: Literal["auto", "use", "ignore"] = "auto",
     robust: Literal["auto", "thin", "technology"] | None = "auto",
+    embedding: bool | Literal["auto"] = "auto",
     key_added: str = DEFAULT_KEY,
     random_state: int = 0,
     max_steps: int | None = None,
@@ -203,6 +205,9 @@ def select(
         all. Both need counts. ``"auto"``: ``"technology"`` if expression is counts. `None`: there
         is no such network, which saves about a tenth of the time. The panel and what is predicted
         of cells like those of `adata` are the same in any case.
+    embedding
+        Whether to write the representation, which takes 1 KB for each cell: ``"auto"``, where
+        expression is in memory.
     key_added
         Prefix of everything that is written.
     random_state
@@ -249,7 +254,7 @@ def select(
     adata.obsm["yoto_<key>"] : float32, shape ``(n_obs, n_columns)``
         Prediction of a vector or of the transcriptome; a table if the labels were one.
     adata.obsm["X_yoto"] : float32, shape ``(n_obs, n_latent)``
-        Shared representation, from the panel genes alone.
+        Shared representation, from the panel genes alone, if `embedding`.
     adata.uns["yoto"] : dict
         ``params``; tables ``tasks`` (with ``level_of``, the task that each lies within, if any
         does), ``metrics`` (held-out scores), ``path`` (held-out score of each task along panel
@@ -315,6 +320,7 @@ def select(
         train_kwargs=train_kwargs,
     )
     names = Keys(key_added)
+    embedding = check_embedding(embedding, adata)
     check_task_keys(adata, keys, transcriptome)
     check_split_key(adata.obs, split_key)
     tasks = [key for named in keys.values() for key in named]
@@ -346,7 +352,7 @@ def select(
     group_model = None
     if group_key is not None and (train_kwargs or {}).get("validation_size") != 0:
         group_model = train_on_groups(request, problem, group_key)
-    predictions, latent = model.predict_all()
+    predictions, latent = model.predict_all(embedding=embedding)
     tables = _tables(model.selection)
     if group_model is not None:
         tables[_keys.METRICS] = with_group_scores(model, group_model, group_key)

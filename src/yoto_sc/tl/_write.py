@@ -63,7 +63,10 @@ def write_predictions(
     min_confidence: float | None = None,
     untold: NDArray[np.bool_] | None = None,
 ) -> None:
-    """Write predictions, confidences and the representation; none for the cells `untold`."""
+    """Write predictions, confidences and the representation, if it has columns.
+
+    The cells `untold` get no prediction.
+    """
     without = levels.without_label(predictions, min_confidence)
     for position, (task, prediction) in enumerate(zip(tasks, predictions, strict=True)):
         written = task.written(names, prediction, adata.obs_names, min_confidence)
@@ -81,4 +84,7 @@ def write_predictions(
                     rows = values.loc if isinstance(values, pd.DataFrame) else values
                     rows[untold] = np.nan
                 getattr(adata, task.place)[column] = values
-    adata.obsm[names.latent] = latent
+    if latent.shape[1]:
+        adata.obsm[names.latent] = latent
+    else:  # that of an earlier call is of other predictions
+        adata.obsm.pop(names.latent, None)

@@ -263,6 +263,8 @@ class YOTOModule(BaseModuleClass):
         values: Callable[[slice], NDArray[np.float32]],
         n_genes: int,
         measured: NDArray[np.bool_] | None = None,
+        *,
+        embedding: bool = True,
     ) -> tuple[list[NDArray[Any]], NDArray[np.float32]]:
         """Do as `predict` does, for any number of cells, block by block.
 
@@ -274,12 +276,15 @@ class YOTOModule(BaseModuleClass):
             Returns the expression of a slice of them, ``(n_cells, n_genes)``.
         n_genes, measured
             As for `predict`.
+        embedding
+            Whether to return the representation; else it has no columns.
         """
         there = None if measured is None else torch.from_numpy(measured).to(self.device)
         blocks = []
         for start in range(0, max(n_obs, 1), _BLOCK_CELLS):
             part = torch.from_numpy(values(slice(start, start + _BLOCK_CELLS)))
-            blocks.append(self.predict(part.to(self.device), n_genes, there))
+            told, latent = self.predict(part.to(self.device), n_genes, there)
+            blocks.append((told, latent if embedding else latent[:, :0]))
         predictions = [
             torch.cat(parts).cpu().numpy()
             for parts in zip(*(block for block, _ in blocks), strict=True)
