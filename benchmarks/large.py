@@ -182,7 +182,7 @@ def measure(setting: str, path: Path) -> None:
         record["macro_f1"] = round(float(adata.uns["yoto"]["metrics"]["macro_f1"].iloc[0]), 4)
         record["digest"] = digest(
             adata.var["yoto_score"].to_numpy(),
-            adata.obsm["X_yoto"],
+            adata.obs["yoto_cell_type_confidence"].to_numpy(),
             adata.uns["yoto"]["path"].score,
         )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

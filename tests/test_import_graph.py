@@ -45,7 +45,8 @@ LAYERS = {
     "_version": layer(),
     "_threads": layer(libraries={"threadpoolctl"}),
     "_keys": layer(),
-    "_lazy": layer(libraries={"anndata"}),
+    "_workers": layer(libraries={"torch"}),
+    "_lazy": layer(libraries=TABLES),
     "_checks": layer({"_keys", "_lazy"}, TABLES),
     "_panel": layer({"_keys"}, TABLES),
     # The mathematics, on arrays.
@@ -67,6 +68,7 @@ LAYERS = {
             "_checks",
             "_panel",
             "_problem",
+            "_workers",
             "assay",
             "data",
             "judge",
@@ -96,7 +98,7 @@ LAYERS = {
     "datasets": layer(libraries=TABLES | {"scanpy"}),
     "tl": layer(
         {"_keys", "_checks", "_panel", "_problem", "data", "judge", "rules", "select", "metrics"}
-        | {"_lazy", "assay", "teach"},
+        | {"_lazy", "_workers", "assay", "teach"},
         TABLES | {"scanpy", "sklearn", "tqdm"},
         lazy={"model"},
     ),
@@ -301,7 +303,7 @@ def test_the_package_itself_imports_nothing_but_its_version():
     [
         ("scvi", {"train", "model"}),
         ("lightning", {"train"}),
-        ("torch", {"nn", "train", "model"}),
+        ("torch", {"_workers", "nn", "train", "model"}),
         ("safetensors", {"model"}),
         ("matplotlib", {"pl"}),
         ("click", {"cli"}),

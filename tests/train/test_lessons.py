@@ -101,7 +101,7 @@ def test_a_training_of_taught_labels(
 ) -> None:
     """Every task is learned, and every one is predicted in the form of its kind."""
     found = make_training(taught_problem, max_steps=60).run(lesson, np.random.default_rng(1))
-    history = found.plan.history
+    history = found.history
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
     assert np.isfinite(history["validation_loss"]).all()
     values = taught_problem.expression.take(lesson.split.validation, found.ranking[:6]).toarray()
@@ -126,9 +126,7 @@ def test_tables_of_zeros_and_ones_train_as_codes(
     training = make_training(problem, max_steps=20)
     one, other = (training.run(each, np.random.default_rng(1)) for each in (given, certain))
     np.testing.assert_array_equal(one.ranking[:6], other.ranking[:6])
-    np.testing.assert_allclose(
-        one.plan.history["train_loss"], other.plan.history["train_loss"], rtol=1e-3
-    )
+    np.testing.assert_allclose(one.history["train_loss"], other.history["train_loss"], rtol=1e-3)
 
 
 def test_what_is_said_of_the_panel_is_said_of_given_labels(

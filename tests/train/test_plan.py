@@ -59,7 +59,7 @@ def seen(training: Training, split: Split) -> tuple[Watch, Trained]:
 
 def test_sizes_shrink_along_the_annealing(training: Training, seen: tuple[Watch, Trained]) -> None:
     watch, trained = seen
-    annealing, history = training.recipe.annealing, trained.plan.history
+    annealing, history = training.recipe.annealing, trained.history
     assert (history["n_genes"].diff().dropna() <= 0).all()
     assert history["n_genes"].iloc[-1] == 6
     for step, size in zip(history["step"], history["n_genes"], strict=True):
@@ -84,7 +84,7 @@ def test_the_ranking_is_a_permutation_that_ends_with_the_first_dropped(
     seen: tuple[Watch, Trained],
 ) -> None:
     watch, trained = seen
-    plan = trained.plan
+    plan = trained.trainer.lightning_module
     assert sorted(plan.ranking) == list(range(48))
     np.testing.assert_array_equal(plan.ranking[:6], plan.genes)
     place = np.argsort(plan.ranking)
@@ -96,7 +96,7 @@ def test_the_ranking_is_a_permutation_that_ends_with_the_first_dropped(
 
 def test_history_has_a_row_for_each_epoch(seen: tuple[Watch, Trained]) -> None:
     watch, trained = seen
-    history = trained.plan.history
+    history = trained.history
     assert list(history.columns) == [
         *("step", "n_genes", "train_loss", "validation_loss", "validation_score")
     ]
@@ -114,7 +114,7 @@ def test_every_number_of_steps(
     history = (
         make_training(problem, max_steps=max_steps)
         .run(Lesson.of(problem, split), np.random.default_rng(1))
-        .plan.history
+        .history
     )
     assert history["step"].iloc[-1] == max_steps
     assert (history["step"].diff().dropna() > 0).all()

@@ -44,7 +44,6 @@ def test_the_ranking_covers_all_allowed_genes(trained: Trained) -> None:
     assert sorted(trained.ranking) == list(range(50))
     assert trained.module.n_genes == 6
     assert not trained.module.training
-    np.testing.assert_array_equal(trained.plan.genes, np.arange(48)[trained.plan.genes])
 
 
 def test_the_network_reads_the_first_genes(problem: Problem, trained: Trained) -> None:
@@ -99,7 +98,7 @@ def test_torchs_and_numpys_own_generators_are_left_alone(training: Training, spl
 def test_more_training_fits_better(
     problem: Problem, split: Split, make_training: Callable[..., Training]
 ) -> None:
-    history = run(make_training(problem, max_steps=200), split).plan.history
+    history = run(make_training(problem, max_steps=200), split).history
     assert history["train_loss"].iloc[-1] < 0.85 * history["train_loss"].iloc[0]
     assert history["validation_score"].iloc[-1] > 0.2
 
@@ -108,8 +107,8 @@ def test_without_held_out_cells_nothing_is_watched(
     problem: Problem, make_training: Callable[..., Training]
 ) -> None:
     found = run(make_training(problem, max_steps=4), all_cells(160))
-    assert found.plan.history[["validation_loss", "validation_score"]].isna().all(axis=None)
-    assert np.isfinite(found.plan.history["train_loss"]).all()
+    assert found.history[["validation_loss", "validation_score"]].isna().all(axis=None)
+    assert np.isfinite(found.history["train_loss"]).all()
 
 
 def test_held_out_cells_do_not_change_the_network(
@@ -123,7 +122,7 @@ def test_held_out_cells_do_not_change_the_network(
     other = replace(problem, labels=tuple(labels))
     one, two = (run(make_training(p, max_steps=10), split) for p in (problem, other))
     assert_same_network(one, two)
-    assert list(one.plan.history["validation_loss"]) != list(two.plan.history["validation_loss"])
+    assert list(one.history["validation_loss"]) != list(two.history["validation_loss"])
 
 
 def test_noise_draws_the_same_cells(
@@ -146,7 +145,7 @@ def test_answers_are_of_the_calibrated_network(problem: Problem, trained: Traine
     np.testing.assert_array_equal(answers.ranking, trained.ranking)
     np.testing.assert_array_equal(answers.on_path, np.arange(len(trained.lesson.split.validation)))
     assert answers.split is trained.lesson.split
-    pd.testing.assert_frame_equal(answers.history, trained.plan.history)
+    pd.testing.assert_frame_equal(answers.history, trained.history)
     for size, predictions in answers.by_size.items():
         for ours, theirs, task in zip(
             predictions, answers.predict(size), problem.tasks, strict=True
@@ -322,5 +321,5 @@ def test_a_mask_of_fixed_size(
         problem, annealing=Annealing(6, 6), selection_network="encoder", max_steps=10
     )
     found = run(training, split)
-    assert (found.plan.history["n_genes"] == 6).all()
+    assert (found.history["n_genes"] == 6).all()
     assert sorted(found.ranking) == list(range(50))

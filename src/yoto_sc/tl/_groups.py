@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from yoto_sc._workers import aside, may_move
+
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from yoto_sc._problem import Problem
     from yoto_sc.model import YOTO
@@ -52,18 +56,45 @@ def find_group_key(obs: pd.DataFrame, tasks: Collection[str]) -> str | None:
     return next((found[word] for word in _WORDS if word in found), None)
 
 
-def train_on_groups(request: Request, problem: Problem, group_key: str) -> YOTO | None:
-    """Train once more with groups held out; `None`, and a line in the log, if that cannot be."""
-    try:  # only the scores are of use, so there is no second training on all cells
-        return request.train(problem.holding_out(group_key), refit=False)
-    except ValueError as error:
-        logger.warning(
-            "No scores on groups of group_key=%r beside those on cells: %s", group_key, error
-        )
-        return None
+class GroupScores(NamedTuple):
+    """What became of groups that a training has not seen; see :class:`yoto_sc.model.YOTO`."""
+
+    metrics: pd.DataFrame
+    held_out: pd.DataFrame
 
 
-def with_group_scores(model: YOTO, group_model: YOTO, group_key: str | None) -> pd.DataFrame:
+def score_on_groups(
+    request: Request, problem: Problem, group_key: str
+) -> Callable[[], GroupScores | None]:
+    """Return what trains once more, with groups held out.
+
+    It gives `None`, and a line in the log, if that cannot be. Where there are workers, one of
+    them begins at once.
+    """
+    held_out = problem.holding_out(group_key)
+    train: Callable[[], GroupScores] = partial(_trained, request, held_out)
+    if may_move(request.accelerator, request.train_kwargs or {}):
+        train = aside(_trained, replace(request, progress_bar=False), held_out)
+
+    def scores() -> GroupScores | None:
+        try:
+            return train()
+        except ValueError as error:
+            logger.warning(
+                "No scores on groups of group_key=%r beside those on cells: %s", group_key, error
+            )
+            return None
+
+    return scores
+
+
+def _trained(request: Request, problem: Problem) -> GroupScores:
+    # Only the scores are of use, so there is no second training on all cells.
+    model = request.train(problem, refit=False)
+    return GroupScores(model.metrics, model.held_out)
+
+
+def with_group_scores(model: YOTO, on_groups: GroupScores, group_key: str | None) -> pd.DataFrame:
     """Put the scores on held-out groups beside those on held-out cells, and log both.
 
     Returns
@@ -71,7 +102,7 @@ def with_group_scores(model: YOTO, group_model: YOTO, group_key: str | None) -> 
     The metrics of `model` with columns ``group_<score>`` and ``group_difference``, by how much
     macro-F1 or R² is higher on held-out groups.
     """
-    metrics = model.metrics.join(group_model.metrics.add_prefix("group_"))
+    metrics = model.metrics.join(on_groups.metrics.add_prefix("group_"))
     scores: Any = {  # by task, on cells and on groups
         task.name: metrics.loc[task.name, [task.metric, f"group_{task.metric}"]].to_numpy()
         for task in model.tasks

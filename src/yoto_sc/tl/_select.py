@@ -31,7 +31,7 @@ from yoto_sc.data import (
 )
 from yoto_sc.judge import MAX_CELLS
 from yoto_sc.rules import Requirements, excluded_genes
-from yoto_sc.tl._groups import find_group_key, train_on_groups, with_group_scores
+from yoto_sc.tl._groups import find_group_key, score_on_groups, with_group_scores
 from yoto_sc.tl._request import Request
 from yoto_sc.tl._write import (
     given_only,
@@ -348,15 +348,16 @@ def select(
     request.check(problem)
     _report(problem, layer)
 
-    model = request.train(problem)
-    group_model = None
+    scores = None
     if group_key is not None and (train_kwargs or {}).get("validation_size") != 0:
-        group_model = train_on_groups(request, problem, group_key)
+        scores = score_on_groups(request, problem, group_key)
+    model = request.train(problem)
+    on_groups = None if scores is None else scores()
     predictions, latent = model.predict_all(embedding=embedding)
     tables = _tables(model.selection)
-    if group_model is not None:
-        tables[_keys.METRICS] = with_group_scores(model, group_model, group_key)
-        tables[_keys.GROUP_HELD_OUT] = group_model.held_out
+    if on_groups is not None:
+        tables[_keys.METRICS] = with_group_scores(model, on_groups, group_key)
+        tables[_keys.GROUP_HELD_OUT] = on_groups.held_out
     params = {
         "n_genes": model.panel().n_genes,
         **{KINDS[kind].argument: named for kind, named in keys.items()},
@@ -369,7 +370,7 @@ def select(
         "robust": robust,
         "unlabeled_cells": unlabeled_cells,
         "max_cells": None if max_cells is None else int(max_cells),
-        "group_key": None if group_model is None else group_key,
+        "group_key": None if on_groups is None else group_key,
         **requirements.to_params(),
         "max_steps": None if max_steps is None else int(max_steps),
         "auto": isinstance(n_genes, str),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import fields, replace
+from functools import partial
 from inspect import signature
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from yoto_sc._checks import (
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc._problem import Problem
 from yoto_sc._version import __version__
+from yoto_sc._workers import aside, may_move, shared
 from yoto_sc.data import KINDS, check_task_keys, keys_by_kind, point_out_no_labels
 from yoto_sc.judge import split_cells
 from yoto_sc.metrics import jaccard_index, kuncheva_index, mean_of_defined
@@ -178,21 +180,31 @@ def stability(
     request.check(problem)
     point_out_no_labels(problem.tasks, problem.labels, problem.unlabeled)
 
+    is_spread = may_move(request.accelerator, request.train_kwargs or {})
+    sent = shared(problem) if is_spread else problem
     seeds = np.random.default_rng(random_state).integers(2**31, size=n_runs)
     samples = _samples(problem, subsample, seeds)
     results: list[pd.DataFrame | None] = []
     runs: list[dict[str, Any]] = []
-    for seed, cells in _with_progress(list(zip(seeds, samples, strict=True)), progress_bar):
+    begun = [
+        (aside if is_spread else partial)(
+            _run, replace(request, random_state=int(seed)), sent, cells
+        )
+        for seed, cells in zip(seeds, samples, strict=True)
+    ]
+    for seed, cells, finish in _with_progress(
+        list(zip(seeds, samples, begun, strict=True)), progress_bar
+    ):
         run = {"random_state": int(seed), "n_cells": len(cells), "score": np.nan, "error": ""}
         try:
-            model = replace(request, random_state=int(seed)).train(problem.of_cells(cells))
+            score, table = finish()
         except (ValueError, RuntimeError, ArithmeticError) as error:
             logger.warning("run_%d failed and is left out: %s", len(runs), error)
             run["error"] = f"{type(error).__name__}: {error}"
             results.append(None)
         else:
-            run["score"] = _mean_score(model)
-            results.append(model.panel().table)
+            run["score"] = score
+            results.append(table)
         runs.append(run)
     found = {f"run_{number}": table for number, table in enumerate(results) if table is not None}
     if len(found) < 2:
@@ -294,6 +306,14 @@ def _samples(
             "subsample, or 1 to vary the seed alone."
         )
     return samples
+
+
+def _run(
+    request: Request, problem: Problem, cells: NDArray[np.intp]
+) -> tuple[float, pd.DataFrame]:
+    """Select once, on some cells; return the held-out score and the table of the panel."""
+    model = request.train(problem.of_cells(cells))
+    return _mean_score(model), model.panel().table
 
 
 def _with_progress(runs: list[Any], progress_bar: bool) -> Iterable[Any]:

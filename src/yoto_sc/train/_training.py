@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import compress
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
+from yoto_sc._workers import aside, may_move
 from yoto_sc.assay import Novelty, Reference
 from yoto_sc.judge import (
     Answers,
@@ -35,6 +37,9 @@ from yoto_sc.train._start import Start, find_start, screen
 from yoto_sc.train._temperature import calibrate, copy_temperatures
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
     from numpy.typing import NDArray
     from scvi.train import Trainer
 
@@ -65,16 +70,13 @@ _CELLS_ELSEWHERE, _ASSAYS_ELSEWHERE = 2000, 8
 class Trained:
     """What a training came to."""
 
-    plan: SelectionTrainingPlan  # over, and narrowed to the trained genes in rank order
-    data: SelectionData  # narrowed likewise
+    module: YOTOModule  # narrowed to the trained genes in rank order
+    data: SelectionData  # likewise
+    told: NDArray[np.bool_]  # tasks that genes were selected for, (n_tasks,)
+    history: pd.DataFrame  # the course of the training
     lesson: Lesson
     ranking: NDArray[np.intp]  # indices of the ranked genes, best first
-    trainer: Trainer
-
-    @property
-    def module(self) -> YOTOModule:
-        """The network."""
-        return self.plan.module
+    trainer: Trainer | None  # None: it was trained on a worker
 
     def answers(self, smallest: int) -> Answers:
         """Calibrate the network on the cells it has not seen, and ask it about them.
@@ -105,7 +107,7 @@ class Trained:
             on_path=watched,
             by_size=calibrate(self.module, values, labels, sizes),
             predict=predict,
-            history=self.plan.history,
+            history=self.history,
         )
 
     def reference(self) -> Reference:
@@ -231,7 +233,7 @@ class Training:
             module.robust = self._elsewhere(module, data, start, imitated)
         module.eval()
         ranking = np.concatenate([start.genes[plan.ranking], start.others])
-        return Trained(plan, data, lesson, ranking, trainer)
+        return Trained(module, data, start.told, plan.history, lesson, ranking, trainer)
 
     def refine(self, lesson: Lesson, levels: Levels, rng: np.random.Generator) -> Trained:
         """Train a network on all genes of a lesson, which stay in their order.
@@ -265,7 +267,7 @@ class Training:
         plan = SelectionTrainingPlan(module, data, start, self.recipe)
         trainer = self._run(plan, data, "Learning to label this assay", watched=False)
         module.eval()
-        return Trained(plan, data, lesson, genes, trainer)
+        return Trained(module, data, start.told, plan.history, lesson, genes, trainer)
 
     def _run(
         self, plan: SelectionTrainingPlan, data: SelectionData, description: str, *, watched: bool
@@ -320,24 +322,19 @@ class Training:
                 whole = all_cells(problem.expression.n_obs)
                 lessons.append(prepare(problem, whole, teach_rng, before=lessons[0], **how))
         screenings = screen(lessons)
+        again = self._again(lessons[1], screenings[1]) if len(lessons) > 1 else None
         judged = trained = self.run(lessons[0], rng, screening=screenings[0])
         answers = judged.answers(problem.rules.smallest_size)
         judgement = judge(
             lessons[0].problem, answers, n_genes, self.module.class_weight_power, judge_rng
         )
         among = np.ones(len(problem.tasks), dtype=bool)
-        if len(lessons) > 1:
+        if again is not None:
             among = _predicted(lessons[0], answers, judgement, teach_rng)
-            trained = self.run(
-                lessons[1],
-                np.random.default_rng(recipe.seed),
-                screening=screenings[1],
-                among=among,
-                description="Selecting on all cells",
-            )
+            trained = again(among)
             copy_temperatures(judged.module, trained.module)
         _report_teachers(lessons[0])
-        passed_over = ~trained.plan.told
+        passed_over = ~trained.told
         for task in compress(problem.tasks, passed_over & among):
             logger.warning(
                 "No gene tells more about %r than chance would: genes are selected for the other "
@@ -356,6 +353,48 @@ class Training:
         decoder = _decoder(judged, trained, teach_rng)
         novelties = trained.novelties(judgement.n_genes, judged)
         return Outcome(trained, selection, decoder, trained.reference(), novelties)
+
+    def on_all_cells(
+        self, lesson: Lesson, screening: Screening, among: NDArray[np.bool_] | None = None
+    ) -> Trained:
+        """Train once more, on the lesson of all cells."""
+        return self.run(
+            lesson,
+            np.random.default_rng(self.recipe.seed),
+            screening=screening,
+            among=among,
+            description="Selecting on all cells",
+        )
+
+    def _again(
+        self, lesson: Lesson, screening: Screening
+    ) -> Callable[[NDArray[np.bool_]], Trained]:
+        """Return what trains on all cells, given the tasks that the first training can predict.
+
+        Where there are workers, one begins at once, as if these were all tasks, as they mostly
+        are.
+        """
+        recipe = self.recipe
+        if not may_move(recipe.accelerator, recipe.trainer_kwargs):
+            return partial(self.on_all_cells, lesson, screening)
+        silent = replace(self, recipe=replace(recipe, progress_bar=False))
+        ahead = aside(_without_lesson, silent, lesson, screening)
+
+        def checked(among: NDArray[np.bool_]) -> Trained:
+            found = ahead()
+            if not (found.told <= among).all():
+                return self.on_all_cells(lesson, screening, among)
+            return replace(found, lesson=lesson)
+
+        return checked
+
+
+def _without_lesson(training: Training, lesson: Lesson, screening: Screening) -> Trained:
+    """Train on all cells; the lesson, which holds all expression, need not be sent back."""
+    found = training.on_all_cells(lesson, screening)
+    found.data.trainer = None
+    empty: Any = None  # whoever sent the lesson has it
+    return replace(found, lesson=empty, trainer=None)
 
 
 @dataclass(frozen=True)
@@ -429,7 +468,7 @@ def describe(
         values[:, :n_genes],
         labels,
         problem.tasks,
-        trained.plan.told,
+        trained.told,
         genes,
         module.class_weight_power,
         data.sample_batches(),
