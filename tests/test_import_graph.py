@@ -46,6 +46,7 @@ LAYERS = {
     "_threads": layer(libraries={"threadpoolctl"}),
     "_keys": layer(),
     "_workers": layer(libraries={"torch"}),
+    "_progress": layer(libraries={"tqdm"}),
     "_lazy": layer(libraries=TABLES),
     "_checks": layer({"_keys", "_lazy"}, TABLES),
     "_panel": layer({"_keys"}, TABLES),
@@ -54,8 +55,10 @@ LAYERS = {
     "select": layer(libraries={"numpy", "scipy"}),
     "metrics": layer(libraries={"numpy", "scipy", "sklearn", "pandas"}),
     # What is asked.
-    "data": layer({"_keys", "_checks", "_lazy", "select", "metrics"}, TABLES | {"dask"}),
-    "assay": layer({"data"}, TABLES | {"sklearn"}),
+    "data": layer(
+        {"_keys", "_checks", "_lazy", "_progress", "select", "metrics"}, TABLES | {"dask"}
+    ),
+    "assay": layer({"_progress", "data"}, TABLES | {"sklearn"}),
     "rules": layer({"_checks", "data"}, TABLES),
     "_problem": layer({"_checks", "data", "rules"}, TABLES),
     # What is trained for it, and how well.
@@ -68,6 +71,7 @@ LAYERS = {
             "_checks",
             "_panel",
             "_problem",
+            "_progress",
             "_workers",
             "assay",
             "data",
@@ -98,7 +102,7 @@ LAYERS = {
     "datasets": layer(libraries=TABLES | {"scanpy"}),
     "tl": layer(
         {"_keys", "_checks", "_panel", "_problem", "data", "judge", "rules", "select", "metrics"}
-        | {"_lazy", "_workers", "assay", "teach"},
+        | {"_lazy", "_progress", "_workers", "assay", "teach"},
         TABLES | {"scanpy", "sklearn", "tqdm"},
         lazy={"model"},
     ),

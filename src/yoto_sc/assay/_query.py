@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from yoto_sc._progress import progress
 from yoto_sc.assay._alignment import align
 
 if TYPE_CHECKING:
@@ -160,22 +161,27 @@ def label_cells(
         alignment = align(values(cells), reference, network, adapt)
     blocks, totals, by_gene = [], [], []
     distances: dict[int, list[NDArray[np.float64]]] = {position: [] for position in novelties}
-    for start in range(0, max(n_obs, 1), _BLOCK_CELLS):
-        block = values(slice(start, start + _BLOCK_CELLS))
-        if alignment is None:
-            predictions, latent = network.anywhere(block)
-        else:
-            predictions, latent = alignment.label(block, network)
-        blocks.append((predictions, latent if embedding else latent[:, :0]))
-        if novelties:
-            near = block if alignment is None else alignment.at_home(block)
-            if alignment is None or alignment.is_other:
-                _, latent = network.predict(near)
-            for position, novelty in novelties.items():
-                distances[position].append(novelty.distance(near, latent, predictions[position]))
-        counts = np.rint(np.expm1(block)) if network.are_counts else block
-        totals.append(counts.sum(axis=1))
-        by_gene.append(counts.sum(axis=0, dtype=np.float64))
+    starts = range(0, max(n_obs, 1), _BLOCK_CELLS)
+    with progress("Labelling cells", len(starts), "block") as done:
+        for start in starts:
+            block = values(slice(start, start + _BLOCK_CELLS))
+            if alignment is None:
+                predictions, latent = network.anywhere(block)
+            else:
+                predictions, latent = alignment.label(block, network)
+            blocks.append((predictions, latent if embedding else latent[:, :0]))
+            if novelties:
+                near = block if alignment is None else alignment.at_home(block)
+                if alignment is None or alignment.is_other:
+                    _, latent = network.predict(near)
+                for position, novelty in novelties.items():
+                    distances[position].append(
+                        novelty.distance(near, latent, predictions[position])
+                    )
+            counts = np.rint(np.expm1(block)) if network.are_counts else block
+            totals.append(counts.sum(axis=1))
+            by_gene.append(counts.sum(axis=0, dtype=np.float64))
+            done()
     total = np.concatenate(totals)
     fewest = 0.0 if reference is None else float(reference.fewest[-1])
     return Query(

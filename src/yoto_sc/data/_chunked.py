@@ -10,12 +10,13 @@ import numpy as np
 import scipy.sparse as sp
 from anndata.abc import CSCDataset, CSRDataset
 
+from yoto_sc._progress import progress
 from yoto_sc.data._expression import Expression, Reduced, logged, row_blocks, rows_of_block
 from yoto_sc.data._in_memory import MemoryExpression
 from yoto_sc.data._values import Extremes, canonical, check_dtype, drained, no_rows, stacked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -120,7 +121,7 @@ class ChunkedExpression(Expression):
             for block, rows in zip(blocks, row_blocks(self.n_obs, self.n_vars), strict=True)
         ]
         total = functools.reduce(delayed(Reduced.plus), parts)
-        reduced: Reduced = total.compute()
+        reduced: Reduced = computed(total, parts, "Summing over the cells")
         return reduced
 
 
@@ -190,8 +191,26 @@ def extremes_of(array: Any, source: str) -> Extremes:
     def of_chunk(chunk: Any) -> Extremes:
         return Extremes.of(canonical(chunk, source))
 
-    chunks = array.to_delayed().ravel()
-    return Extremes.of_all(delayed([delayed(of_chunk)(chunk) for chunk in chunks]).compute())
+    parts = [delayed(of_chunk)(chunk) for chunk in array.to_delayed().ravel()]
+    return Extremes.of_all(computed(delayed(parts), parts, "Checking expression"))
+
+
+def computed(value: Any, parts: Sequence[Any], description: str) -> Any:
+    """Compute a delayed value, and show how many of the delayed `parts` in it are done.
+
+    A cluster has a dashboard for that.
+    """
+    from dask.callbacks import Callback
+
+    keys = {part.key for part in parts}
+    with progress(description, len(parts), "block") as done:
+
+        def note(key: Any, *_: Any) -> None:
+            if key in keys:
+                done()
+
+        with Callback(posttask=note):  # type: ignore[no-untyped-call]
+            return value.compute()
 
 
 def gathered(
@@ -225,7 +244,7 @@ def gathered(
         if last > first
     ]
     n_genes = array.shape[1] if genes is None else len(genes)
-    found = drained(list(delayed(parts).compute()), n_genes)
+    found = drained(list(computed(delayed(parts), parts, "Reading cells")), n_genes)
     if (order[1:] > order[:-1]).all():
         return found
     back = np.empty_like(order)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoto_sc._checks import as_list, check_adata, check_new_directory
+from yoto_sc._progress import shows_progress
 from yoto_sc.tl._models import as_model
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from yoto_sc.model import YOTO
 
 
+@shows_progress
 def adapt(
     adata: AnnData,
     model: str | Path | YOTO,

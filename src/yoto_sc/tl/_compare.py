@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from yoto_sc._checks import check_adata
+from yoto_sc._progress import shows_progress
 from yoto_sc.data import keys_by_kind
 from yoto_sc.metrics._cross_validation import CLASSIFIERS
 from yoto_sc.tl._panel_scores import Protocol, gene_list, panel_scores
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from yoto_sc.metrics._cross_validation import Classifier
 
 
+@shows_progress
 def compare(
     adata: AnnData,
     panels: Mapping[str, Sequence[str] | Panel],

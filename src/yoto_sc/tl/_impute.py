@@ -10,6 +10,7 @@ from anndata import AnnData
 
 from yoto_sc._checks import as_list, check_adata, check_panel
 from yoto_sc._keys import DEFAULT_KEY, Keys
+from yoto_sc._progress import shows_progress
 from yoto_sc.tl._models import as_model
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from yoto_sc.model import YOTO
 
 
+@shows_progress
 def impute(
     adata: AnnData,
     model: str | Path | YOTO,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from yoto_sc._checks import check_adata, check_embedding, check_fraction, check_written_keys
 from yoto_sc._keys import ADAPTATION, DEFAULT_KEY, Keys
+from yoto_sc._progress import shows_progress
 from yoto_sc.tl._models import as_model
 from yoto_sc.tl._write import result_places, write_predictions
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from yoto_sc.model import YOTO
 
 
+@shows_progress
 def predict(
     adata: AnnData,
     model: str | Path | YOTO,

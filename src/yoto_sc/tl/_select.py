@@ -21,6 +21,7 @@ from yoto_sc._checks import (
 )
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc._problem import Problem
+from yoto_sc._progress import shows_progress
 from yoto_sc._version import __version__
 from yoto_sc.data import (
     KINDS,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@shows_progress
 def select(
     adata: AnnData,
     n_genes: int | Literal["auto"],

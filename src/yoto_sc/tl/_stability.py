@@ -20,6 +20,7 @@ from yoto_sc._checks import (
 )
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc._problem import Problem
+from yoto_sc._progress import shows_progress
 from yoto_sc._version import __version__
 from yoto_sc._workers import aside, may_move, shared
 from yoto_sc.data import KINDS, check_task_keys, keys_by_kind, point_out_no_labels
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@shows_progress
 def stability(
     adata: AnnData,
     n_genes: int,

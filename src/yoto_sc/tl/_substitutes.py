@@ -13,6 +13,7 @@ from yoto_sc._checks import as_list, check_adata, check_integer, check_split_key
 from yoto_sc._keys import DEFAULT_KEY, PARAMS, Keys
 from yoto_sc._panel import Panel
 from yoto_sc._problem import Problem
+from yoto_sc._progress import shows_progress
 from yoto_sc._threads import one_thread
 from yoto_sc.data import KINDS, former_layer, layer_of, named_tasks
 from yoto_sc.judge import Exchanges
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from yoto_sc.model import YOTO
 
 
+@shows_progress
 def substitutes(
     adata: AnnData,
     model_or_key: str | Path | YOTO = DEFAULT_KEY,

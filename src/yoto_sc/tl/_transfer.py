@@ -13,6 +13,7 @@ import pandas as pd
 from yoto_sc._checks import check_adata, check_integer, missing_genes
 from yoto_sc._panel import Panel
 from yoto_sc._problem import Problem
+from yoto_sc._progress import shows_progress
 from yoto_sc._threads import one_thread
 from yoto_sc.data import (
     KINDS,
@@ -55,6 +56,7 @@ COLUMNS: dict[str, Any] = {
 }
 
 
+@shows_progress
 def transfer(
     adata: AnnData,
     query: AnnData,

@@ -9,6 +9,7 @@ import torch
 from scvi.module.base import BaseModuleClass, LossOutput
 from torch import nn
 
+from yoto_sc._progress import progress
 from yoto_sc.data import Levels
 from yoto_sc.nn import HEADS, Encoder, Head, Selector, narrow
 
@@ -280,11 +281,13 @@ class YOTOModule(BaseModuleClass):
             Whether to return the representation; else it has no columns.
         """
         there = None if measured is None else torch.from_numpy(measured).to(self.device)
-        blocks = []
-        for start in range(0, max(n_obs, 1), _BLOCK_CELLS):
-            part = torch.from_numpy(values(slice(start, start + _BLOCK_CELLS)))
-            told, latent = self.predict(part.to(self.device), n_genes, there)
-            blocks.append((told, latent if embedding else latent[:, :0]))
+        blocks, starts = [], range(0, max(n_obs, 1), _BLOCK_CELLS)
+        with progress("Predicting cells", len(starts), "block") as done:
+            for start in starts:
+                part = torch.from_numpy(values(slice(start, start + _BLOCK_CELLS)))
+                told, latent = self.predict(part.to(self.device), n_genes, there)
+                blocks.append((told, latent if embedding else latent[:, :0]))
+                done()
         predictions = [
             torch.cat(parts).cpu().numpy()
             for parts in zip(*(block for block, _ in blocks), strict=True)

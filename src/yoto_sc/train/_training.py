@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from yoto_sc._progress import progress
 from yoto_sc._workers import aside, may_move
 from yoto_sc.assay import Novelty, Reference
 from yoto_sc.judge import (
@@ -349,9 +350,13 @@ class Training:
                 task.metric,
                 judgement.metrics.loc[task.name, task.metric],
             )
-        selection = describe(trained, answers, judgement, describe_rng)
-        decoder = _decoder(judged, trained, teach_rng)
-        novelties = trained.novelties(judgement.n_genes, judged)
+        with progress("Describing the panel", 3, "step") as done:
+            selection = describe(trained, answers, judgement, describe_rng)
+            done()
+            decoder = _decoder(judged, trained, teach_rng)
+            done()
+            novelties = trained.novelties(judgement.n_genes, judged)
+            done()
         return Outcome(trained, selection, decoder, trained.reference(), novelties)
 
     def on_all_cells(

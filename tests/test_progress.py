@@ -1,0 +1,71 @@
+"""Bars and lines in the log for what takes long."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+
+import yoto_sc as yt
+from yoto_sc import _progress
+from yoto_sc._progress import progress, shows_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+    from anndata import AnnData
+
+
+@shows_progress
+def work(n: int, *, progress_bar: bool = True) -> int:
+    """Do nothing, n times."""
+    del progress_bar
+    with progress("Working", n, "thing") as done:
+        for _ in range(n):
+            done()
+    return n
+
+
+def test_a_bar_is_shown_where_it_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert work(3) == 3
+    assert capsys.readouterr().err == ""  # soon done
+    monkeypatch.setattr(_progress, "_DELAY", 0)
+    assert work(3) == 3
+    assert "Working: " in capsys.readouterr().err
+    assert work(3, progress_bar=False) == 3
+    assert capsys.readouterr().err == ""
+    assert list(inspect.signature(work).parameters) == ["n", "progress_bar"]
+
+
+def test_lines_in_the_log_tell_the_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = iter([0.0, 4.0, 12.0, 21.0, 40.0])
+    monkeypatch.setattr(_progress.time, "monotonic", lambda: next(times))
+    with caplog.at_level(logging.INFO, "yoto_sc"):
+        work(4, progress_bar=False)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Working: thing 2 of 4, about 12 s left"
+    ]
+
+
+def test_every_pass_over_a_store_has_a_bar(
+    make_adata: Callable[..., AnnData],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(_progress, "_DELAY", 0)
+    adata = make_adata()
+    adata.X = da.from_array(adata.X.toarray(), chunks=(50, -1))
+    few: dict[str, Any] = {"max_steps": 3, "accelerator": "cpu", "group_key": None}
+    yt.tl.select(adata, 4, categorical_keys="task_0", fraction_range=(0, 1), **few)
+    shown = capsys.readouterr().err
+    for what in ("Checking expression", "Summing over", "Reading cells", "Predicting cells"):
+        assert f"{what}" in shown
+    yt.tl.select(adata, 4, categorical_keys="task_0", progress_bar=False, **few)
+    assert capsys.readouterr().err == ""
