@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import anndata as ad
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 import scipy.sparse as sp
 
 from yoto_sc import Panel
+from yoto_sc.pl import redundancy
+from yoto_sc.rules import Requirements
 
 ODD_NAMES = [
     "HLA-DRB1",
@@ -104,6 +107,55 @@ def test_equality_is_by_content():
     assert Panel(make_table()) != Panel(make_table(n_selected=2))
     assert Panel(make_table()) != Panel(make_table(task="donor"))
     assert Panel(make_table()) != "panel"
+
+
+def test_a_panel_is_a_sequence_of_its_genes():
+    panel = Panel(make_table(n_genes=6, n_selected=3))
+    assert isinstance(panel, Sequence)
+    assert len(panel) == 3
+    assert list(panel) == panel.genes
+    assert list(reversed(panel)) == ["g2", "g3", "g4"]
+    assert (panel[0], panel[-1], panel[1:], panel[::2]) == ("g4", "g2", ["g3", "g2"], ["g4", "g2"])
+    assert "g4" in panel
+    assert "g0" not in panel  # ranked, not selected
+    assert 4 not in panel
+    assert panel.index("g3") == 1
+    assert np.asarray(panel).tolist() == pd.Index(panel).tolist() == panel.genes
+    with pytest.raises(IndexError):
+        panel[3]
+
+
+def test_a_panel_goes_where_a_list_of_genes_does():
+    adata = make_adata()
+    panel = Panel.from_adata(adata)
+    assert adata[:, panel].var_names.tolist() == panel.genes
+    assert Panel.from_genes(panel).genes == panel.genes
+    rules = Requirements(include=panel, candidates=panel).gene_rules(adata.var)
+    assert set(adata.var_names[rules.required]) == set(panel)
+    assert not Requirements(exclude=panel).gene_rules(adata.var).allowed[[2, 3, 4]].any()
+    ax = redundancy(adata, genes=panel, use_raw=False, show=False)
+    assert {label.get_text() for label in ax.get_xticklabels()} == set(panel)
+
+
+def test_a_notebook_shows_a_table():
+    shown = Panel(make_table(task="<script>", cost=1.23456))._repr_html_()
+    assert "Panel of 3 genes (of 6)" in shown
+    assert shown.index("<td>g4</td>") < shown.index("<td>g3</td>") < shown.index("<td>g2</td>")
+    assert "<td>g1</td>" not in shown
+    assert "&lt;script&gt;" in shown
+    assert "<script>" not in shown
+    assert "1.23<" in shown
+    names = ["<b>&", *(f"g{i}" for i in range(99))]
+    shown = Panel.from_genes(names)._repr_html_()
+    assert "&lt;b&gt;&amp;" in shown
+    assert "<th>category</th>" not in shown  # nothing is known of it
+    assert shown.count("<tr") < 40  # the first and the last
+
+
+def test_a_notebook_shows_symbols_where_they_are_not_the_names():
+    table = make_table()
+    assert "<th>symbol</th>" not in Panel(table.assign(symbol=table.index))._repr_html_()
+    assert "<td>CD3D</td>" in Panel(table.assign(symbol="CD3D"))._repr_html_()
 
 
 def test_prefixes_are_nested():

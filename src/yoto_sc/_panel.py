@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import html
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ import pandas as pd
 from yoto_sc._keys import DEFAULT_KEY, Keys
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from anndata import AnnData
     from numpy.typing import NDArray
@@ -31,11 +33,18 @@ _SYMBOLS = ("gene_symbols", "gene_symbol", "symbol", "feature_name", "gene_name"
 _ENSEMBL_IDS = ("gene_ids", "gene_id", "ensembl_id", "ensembl_ids", "ensembl", "feature_id")
 """What columns of Ensembl IDs are called; 10x says ``gene_ids``."""
 _ENSEMBL_PATTERN = r"ENS[A-Z]*G\d{11}(\.\d+)?"
+_SHOWN_ROWS = 30
+"""Genes of a panel that a notebook shows; of longer ones, the first and the last."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Panel:
+class Panel(Sequence[str]):
     """A ranking of genes and the panel cut from its top.
+
+    A panel is also the list of its selected genes, most important first: it has a length, can be
+    indexed, sliced (which gives a list) and asked for a gene with ``in``, and goes wherever a list
+    of genes does, such as ``include``, :func:`yoto_sc.tl.evaluate` or ``adata[:, panel]``. In a
+    notebook it shows itself as a table.
 
     Parameters
     ----------
@@ -52,6 +61,8 @@ class Panel:
     >>> panel = yt.Panel.from_genes(["CD3D", "MS4A1", "NKG7"])
     >>> panel.prefix(2).genes
     ['CD3D', 'MS4A1']
+    >>> len(panel), panel[0], "NKG7" in panel
+    (3, 'CD3D', True)
     """
 
     table: pd.DataFrame
@@ -223,10 +234,40 @@ class Panel:
         )
         return cls(table.assign(selected=True))
 
+    def __len__(self) -> int:
+        return self.n_genes
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        return self.genes[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.genes)
+
+    def __contains__(self, gene: object) -> bool:
+        return gene in self.genes
+
     def __repr__(self) -> str:
         genes = self.genes
         shown = ", ".join(genes[:8]) + (", …" if len(genes) > 8 else "")
         return f"Panel of {len(genes)} genes (of {len(self.table)}): {shown}"
+
+    def _repr_html_(self) -> str:
+        """Return the selected genes as a table, for notebooks."""
+        table = self._selected.drop(columns="selected")
+        told = [c for c in table.columns if not table[c].isin(["", None]).all()]
+        shown = table[[c for c in told if c != "symbol" or (table[c] != table.index).any()]]
+        rows = (
+            shown.rename_axis(index="gene")
+            .reset_index()
+            .to_html(index=False, max_rows=_SHOWN_ROWS, float_format="{:.3g}".format, border=0)
+        )
+        return f"<p>{html.escape(repr(self).partition(':')[0])}</p>{rows}"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Panel) and self.table.equals(other.table)

@@ -17,7 +17,6 @@ from yoto_sc._checks import (
     check_split_key,
 )
 from yoto_sc._lazy import in_memory
-from yoto_sc._panel import Panel
 from yoto_sc._threads import one_thread
 from yoto_sc.data import (
     Transcriptome,
@@ -44,9 +43,9 @@ if TYPE_CHECKING:
 COLUMNS = ("panel", "task", "classifier", "fold", "metric", "category", "value", "n_cells")
 
 
-def gene_list(adata: AnnData, genes: Sequence[str] | Panel, argument: str) -> list[str]:
+def gene_list(adata: AnnData, genes: Sequence[str], argument: str) -> list[str]:
     """Return the genes of a list or a panel, all of them in `adata`."""
-    names = genes.genes if isinstance(genes, Panel) else as_list(genes, argument)
+    names = as_list(genes, argument)
     check_panel(adata.var_names, names, argument)
     return names
 

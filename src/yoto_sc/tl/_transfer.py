@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from yoto_sc._checks import check_adata, check_integer, missing_genes
-from yoto_sc._panel import Panel
 from yoto_sc._problem import Problem
 from yoto_sc._progress import shows_progress
 from yoto_sc._threads import one_thread
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from yoto_sc._panel import Panel
     from yoto_sc.data import Expression, Task
     from yoto_sc.model import YOTO
 
@@ -349,7 +349,7 @@ def _named(genes: Any) -> dict[str, tuple[str, Any]]:
 
 def _is_model(entry: object, argument: str) -> bool:
     """Tell models from lists, without importing what models need."""
-    if isinstance(entry, Iterable | Panel):
+    if isinstance(entry, Iterable):
         return False
     if not isinstance(entry, PathLike) and not hasattr(entry, "selection_"):
         raise TypeError(
