@@ -59,6 +59,25 @@ def cells(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tu
     return Cells(sp.csr_matrix(values), labels), values
 
 
+@pytest.mark.parametrize("index", [np.array([[3, 1], [0, 9]]), np.arange(4)])
+def test_what_was_sent_to_a_device_is_handed_out_there(cells, index):
+    cells, _ = cells
+    cells.to(torch.device("meta"))  # a device that everybody has, and that holds no numbers
+    cells.narrow(np.array([4, 0]))
+    batch = cells.batch(index)
+    assert {tensor.device.type for tensor in batch.values()} == {"meta"}
+    assert batch[X_KEY].shape == (*index.shape, 2)
+
+
+def test_cells_too_large_to_be_dense_here_are_dense_on_a_device(cells, monkeypatch):
+    cells, _ = cells
+    monkeypatch.setattr(_batches, "_DENSE_BYTES", 0)
+    cells.to(torch.device("meta"))
+    assert cells._dense.shape == (10, 5)
+    monkeypatch.setattr(_batches, "_DEVICE_BYTES", 0)
+    assert Cells(cells._sparse, [])._dense is None
+
+
 @pytest.mark.parametrize("index", [np.array([3, 3, 0]), np.array([[1, 9], [0, 4], [2, 2]])])
 def test_batches_hold_the_cells_asked_for(cells: Any, index: Any) -> None:
     of, values = cells

@@ -11,9 +11,10 @@ import pandas as pd
 
 from yoto_sc._progress import progress
 from yoto_sc.assay._alignment import align
+from yoto_sc.data import joined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -159,42 +160,57 @@ def label_cells(
         if n_obs > _SAMPLE_CELLS:
             cells = np.sort(rng.choice(n_obs, _SAMPLE_CELLS, replace=False))
         alignment = align(values(cells), reference, network, adapt)
-    blocks, totals, by_gene = [], [], []
-    distances: dict[int, list[NDArray[np.float64]]] = {position: [] for position in novelties}
     starts = range(0, max(n_obs, 1), _BLOCK_CELLS)
-    with progress("Labelling cells", len(starts), "block") as done:
+    by_gene: list[NDArray[np.float64]] = []
+
+    def blocks() -> Iterator[list[NDArray[Any]]]:
         for start in starts:
             block = values(slice(start, start + _BLOCK_CELLS))
             if alignment is None:
                 predictions, latent = network.anywhere(block)
             else:
                 predictions, latent = alignment.label(block, network)
-            blocks.append((predictions, latent if embedding else latent[:, :0]))
-            if novelties:
-                near = block if alignment is None else alignment.at_home(block)
-                if alignment is None or alignment.is_other:
-                    _, latent = network.predict(near)
-                for position, novelty in novelties.items():
-                    distances[position].append(
-                        novelty.distance(near, latent, predictions[position])
-                    )
             counts = np.rint(np.expm1(block)) if network.are_counts else block
-            totals.append(counts.sum(axis=1))
             by_gene.append(counts.sum(axis=0, dtype=np.float64))
+            kept = latent if embedding else latent[:, :0]
+            far = _distances(block, latent, predictions, network, alignment, novelties)
+            yield [counts.sum(axis=1), kept, *far, *predictions]
             done()
-    total = np.concatenate(totals)
+
+    with progress("Labelling cells", len(starts), "block") as done:
+        total, embedded, *others = joined(n_obs, blocks())
     fewest = 0.0 if reference is None else float(reference.fewest[-1])
     return Query(
-        [np.concatenate(parts) for parts in zip(*(labels for labels, _ in blocks), strict=True)],
-        np.concatenate([latent for _, latent in blocks]),
+        others[len(novelties) :],
+        embedded,
         (total < fewest) if network.are_counts else (total == 0) & (fewest > 0),
         alignment,
         np.sum(by_gene, axis=0),
         {
-            position: _centred(np.concatenate(parts), novelties[position], alignment)
-            for position, parts in distances.items()
+            position: _centred(distance, novelty, alignment)
+            for (position, novelty), distance in zip(novelties.items(), others, strict=False)
         },
     )
+
+
+def _distances(
+    block: NDArray[np.float32],
+    latent: NDArray[np.float32],
+    predictions: Sequence[NDArray[Any]],
+    network: Network,
+    alignment: Alignment | None,
+    novelties: Mapping[int, Novelty],
+) -> list[NDArray[np.float64]]:
+    """Tell how far cells are from the classes, as each of the `novelties` sees it."""
+    if not novelties:
+        return []
+    near = block if alignment is None else alignment.at_home(block)
+    if alignment is None or alignment.is_other:
+        _, latent = network.predict(near)
+    return [
+        novelty.distance(near, latent, predictions[position])
+        for position, novelty in novelties.items()
+    ]
 
 
 def _centred(

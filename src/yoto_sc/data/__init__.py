@@ -24,6 +24,7 @@ from yoto_sc.data._tasks import (
     task_from_dict,
     with_weights,
 )
+from yoto_sc.data._values import joined
 
 __all__ = [
     "KINDS",
@@ -40,6 +41,7 @@ __all__ = [
     "check_task_keys",
     "find_levels",
     "former_layer",
+    "joined",
     "keys_by_kind",
     "layer_of",
     "n_components",

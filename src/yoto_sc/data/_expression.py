@@ -40,12 +40,13 @@ class Reduced(NamedTuple):
         wide = block.data.astype(np.float64)  # the places of the values are not copied
         part = sp.csr_matrix((wide, block.indices, block.indptr), shape=block.shape)
         sums = (values.T.tocsr() @ part).toarray()
-        of_squares = np.zeros((0, block.shape[1]))
+        of_squares = counts = np.zeros((0, block.shape[1]))
         if squares is not None:
             part.data **= 2
-            of_squares = (sp.csr_matrix(squares.T.astype(np.float64)) @ part).toarray()
-        counts = block.getnnz(axis=0)[None].astype(np.float64)
-        return cls(sums, of_squares, counts[: int(expressing)])
+            of_squares = (part.T @ squares.astype(np.float64)).T
+        if expressing:
+            counts = block.getnnz(axis=0)[None].astype(np.float64)
+        return cls(sums, of_squares, counts)
 
     def plus(self, other: Reduced) -> Reduced:
         """Return the sums over the cells of both."""

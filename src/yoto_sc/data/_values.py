@@ -12,6 +12,8 @@ from yoto_sc.data._expression import row_blocks
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from numpy.typing import NDArray
+
 _PIECE = 2**23
 """So many values are looked at, at a time."""
 
@@ -119,6 +121,18 @@ def drained(blocks: list[sp.csr_matrix], n_vars: int) -> sp.csr_matrix:
         at += block.nnz
     places = np.concatenate(indptr)
     return sp.csr_matrix((data, indices, places), shape=(len(places) - 1, n_vars))
+
+
+def joined(n_rows: int, blocks: Iterable[Sequence[NDArray[Any]]]) -> list[NDArray[Any]]:
+    """Join arrays that come in blocks of rows, one block at least; no row is held twice."""
+    whole: list[NDArray[Any]] = []
+    stop = 0
+    for block in blocks:
+        whole = whole or [np.empty((n_rows, *part.shape[1:]), part.dtype) for part in block]
+        start, stop = stop, stop + len(block[0])
+        for array, part in zip(whole, block, strict=True):
+            array[start:stop] = part
+    return whole
 
 
 def check_dtype(values: Any, source: str) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _DENSE_BYTES = 256 * 2**20
 """The genes of the training cells are held densely if they take no more than this."""
+_DEVICE_BYTES = 2 * 2**30
+"""The same where they lie on an accelerator, which would wait for cells that are made dense."""
 _SAMPLE_CELLS = 20_000
 """The order of the panel is taken from at most this many training cells."""
 _WATCHED_CELLS = 5000
@@ -36,11 +38,15 @@ _N_EPOCHS = 40
 
 
 class Cells:
-    """Expression and labels of some cells, handed out densely for the cells asked for."""
+    """Expression and labels of some cells, handed out densely for the cells asked for.
+
+    What is handed out lies on the device that the cells were sent to, if they fit there.
+    """
 
     def __init__(self, values: sp.csr_matrix, labels: Sequence[NDArray[Any]]) -> None:
         self._sparse = values
         self._dense: torch.Tensor | None = None
+        self._device = torch.device("cpu")
         self._labels = {
             task_key(position): torch.from_numpy(array) for position, array in enumerate(labels)
         }
@@ -49,10 +55,19 @@ class Cells:
     @property
     def labels(self) -> list[NDArray[Any]]:
         """For each task, the encoded labels, ``(n_obs, …)``."""
-        return [labels.numpy() for labels in self._labels.values()]
+        return [labels.numpy(force=True) for labels in self._labels.values()]
 
     def __len__(self) -> int:
         return int(self._sparse.shape[0])
+
+    def to(self, device: torch.device) -> None:
+        """Keep what is handed out on a device, so that nothing travels while it trains."""
+        self._device = device
+        self._labels = {key: labels.to(device) for key, labels in self._labels.items()}
+        if self._dense is None:
+            self._densify_if_small()
+        else:
+            self._dense = self._dense.to(device)
 
     def narrow(self, genes: NDArray[np.intp]) -> None:
         """Keep only some genes, in the given order."""
@@ -60,16 +75,17 @@ class Cells:
         if self._dense is None:
             self._densify_if_small()
         else:
-            self._dense = self._dense[:, torch.from_numpy(genes)].contiguous()
+            columns = torch.from_numpy(genes).to(self._device)
+            self._dense = self._dense[:, columns].contiguous()
 
     def batch(self, index: NDArray[np.intp]) -> Tensors:
         """Return the cells `index`, of shape ``(…)``: ``X`` ``(…, n_genes)``, and their labels."""
-        cells = torch.from_numpy(index)
+        cells = torch.from_numpy(index).to(self._device)
         if self._dense is not None:
             values = self._dense[cells]
         else:
             rows = torch.from_numpy(self._sparse[index.ravel()].toarray())
-            values = rows.view(*index.shape, -1)
+            values = rows.view(*index.shape, -1).to(self._device)
         return {X_KEY: values, **{key: labels[cells] for key, labels in self._labels.items()}}
 
     def moments(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -81,8 +97,9 @@ class Cells:
         return mean.astype(np.float32), scale.astype(np.float32)
 
     def _densify_if_small(self) -> None:
-        if 4 * self._sparse.shape[0] * self._sparse.shape[1] <= _DENSE_BYTES:
-            self._dense = torch.from_numpy(self._sparse.toarray())
+        most = _DENSE_BYTES if self._device.type == "cpu" else _DEVICE_BYTES
+        if 4 * self._sparse.shape[0] * self._sparse.shape[1] <= most:
+            self._dense = torch.from_numpy(self._sparse.toarray()).to(self._device)
 
 
 class _Shuffled:
@@ -156,6 +173,11 @@ class SelectionData(LightningDataModule):
         self._spread = _batch_spread(lesson, genes)
         self.n_steps = -(-int(recipe.max_steps) // _N_EPOCHS)
 
+    def to(self, device: torch.device) -> None:
+        """Keep the cells on a device, and draw batches there."""
+        self.train.to(device)
+        self.validation.to(device)
+
     def narrow(self, genes: NDArray[np.intp]) -> None:
         """Keep only some genes."""
         self.train.narrow(genes)
@@ -166,7 +188,7 @@ class SelectionData(LightningDataModule):
     def sample(self) -> tuple[NDArray[np.float32], list[NDArray[Any]]]:
         """Return expression and labels of at most 20,000 training cells."""
         cells = self._sampled()
-        values: NDArray[np.float32] = self.train.batch(cells)[X_KEY].numpy()
+        values: NDArray[np.float32] = self.train.batch(cells)[X_KEY].numpy(force=True)
         return values, [labels[cells] for labels in self.train.labels]
 
     def elsewhere(self, n_cells: int, n_assays: int) -> tuple[torch.Tensor, list[NDArray[Any]]]:
@@ -176,7 +198,7 @@ class SelectionData(LightningDataModule):
         """
         assert self.imitated is not None
         cells = self._noise_rng.choice(self.watched, (n_assays, n_cells // n_assays))
-        values = self.validation.batch(cells)[X_KEY].numpy()
+        values = self.validation.batch(cells)[X_KEY].numpy(force=True)
         imitated = imitate(values, self.imitated, self._noise_rng).reshape(cells.size, -1)
         return torch.from_numpy(imitated), [
             labels[cells.ravel()] for labels in self.validation.labels
@@ -200,12 +222,14 @@ class SelectionData(LightningDataModule):
 
     def _next_batch(self) -> Tensors:
         batch = self.train.batch(self._cells.draw(self._batch_size))
+        if self.imitated is None and self._spread is None:
+            return batch
+        values = batch[X_KEY].numpy(force=True)
         if self.imitated is not None:
-            values = imitate(batch[X_KEY].numpy(), self.imitated, self._noise_rng)
-            batch[X_KEY] = torch.from_numpy(values)
+            values = imitate(values, self.imitated, self._noise_rng)
         if self._spread is not None:
-            _shift(batch[X_KEY].numpy(), self._spread, self._shift_rng)
-        return batch
+            values = _shifted(values, self._spread, self._shift_rng)
+        return {**batch, X_KEY: torch.from_numpy(values)}
 
 
 def _batch_spread(lesson: Lesson, genes: NDArray[np.intp]) -> NDArray[np.float32] | None:
@@ -223,11 +247,11 @@ def _batch_spread(lesson: Lesson, genes: NDArray[np.intp]) -> NDArray[np.float32
     return batch_spread(problem.expression.take(cells, genes), known, batches)
 
 
-def _shift(
+def _shifted(
     values: NDArray[np.float32], spread: NDArray[np.float32], rng: np.random.Generator
-) -> None:
-    """Add to every cell what another batch might add; in place, values ``(…, n_genes)``."""
-    values += spread * rng.standard_normal(values.shape, dtype=np.float32)
+) -> NDArray[np.float32]:
+    """Return cells with what another batch might add to them, ``(…, n_genes)``."""
+    return values + spread * rng.standard_normal(values.shape, dtype=np.float32)
 
 
 class _Loader:

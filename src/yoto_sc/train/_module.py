@@ -10,11 +10,11 @@ from scvi.module.base import BaseModuleClass, LossOutput
 from torch import nn
 
 from yoto_sc._progress import progress
-from yoto_sc.data import Levels
+from yoto_sc.data import Levels, joined
 from yoto_sc.nn import HEADS, Encoder, Head, Selector, narrow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -281,18 +281,19 @@ class YOTOModule(BaseModuleClass):
             Whether to return the representation; else it has no columns.
         """
         there = None if measured is None else torch.from_numpy(measured).to(self.device)
-        blocks, starts = [], range(0, max(n_obs, 1), _BLOCK_CELLS)
-        with progress("Predicting cells", len(starts), "block") as done:
+        starts = range(0, max(n_obs, 1), _BLOCK_CELLS)
+
+        def blocks() -> Iterator[list[NDArray[Any]]]:
             for start in starts:
                 part = torch.from_numpy(values(slice(start, start + _BLOCK_CELLS)))
                 told, latent = self.predict(part.to(self.device), n_genes, there)
-                blocks.append((told, latent if embedding else latent[:, :0]))
+                kept = latent if embedding else latent[:, :0]
+                yield [tensor.cpu().numpy() for tensor in (*told, kept)]
                 done()
-        predictions = [
-            torch.cat(parts).cpu().numpy()
-            for parts in zip(*(block for block, _ in blocks), strict=True)
-        ]
-        return predictions, torch.cat([latent for _, latent in blocks]).cpu().numpy()
+
+        with progress("Predicting cells", len(starts), "block") as done:
+            *predictions, embedded = joined(n_obs, blocks())
+        return predictions, embedded
 
     def sample(self, *args: Any, **kwargs: Any) -> None:
         """Refuse: the model is discriminative."""

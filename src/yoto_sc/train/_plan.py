@@ -141,8 +141,9 @@ class SelectionTrainingPlan(LightningModule):
         )
 
     def on_fit_start(self) -> None:
-        """Make a generator of our own where the network is."""
+        """Make a generator of our own where the network is, and bring the cells there."""
         self._generator = torch.Generator(self.device).manual_seed(self.recipe.seed)
+        self._data.to(self.device)
 
     def on_train_epoch_start(self) -> None:
         """Drop the genes that have fallen behind; when the panel is final, begin to refine."""

@@ -97,7 +97,8 @@ class Trained:
 
         def predict(n_genes: int) -> list[NDArray[Any]]:
             def values(cells: slice) -> NDArray[np.float32]:
-                return held_out.batch(np.arange(len(held_out))[cells])[X_KEY].numpy()
+                found = held_out.batch(np.arange(len(held_out))[cells])[X_KEY]
+                return found.numpy(force=True)
 
             return self.module.predict_all(len(held_out), values, n_genes)[0]
 
@@ -146,7 +147,7 @@ class Trained:
                 found[position] = Novelty.of(values, latent, codes, task.n_outputs)
         if judged is None or not len(judged.data.watched):
             return found
-        unseen = judged.data.validation.batch(judged.data.watched)[X_KEY].numpy()
+        unseen = judged.data.validation.batch(judged.data.watched)[X_KEY].numpy(force=True)
         unseen = np.ascontiguousarray(unseen[:, :n_genes])
         predictions, latent = judged.module.predict_all(len(unseen), unseen.__getitem__, n_genes)
         own = found if judged is self else judged.novelties(n_genes)
