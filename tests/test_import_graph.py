@@ -48,8 +48,9 @@ LAYERS = {
     "_workers": layer(libraries={"torch"}),
     "_progress": layer(libraries={"tqdm"}),
     "_lazy": layer(libraries=TABLES),
-    "_checks": layer({"_keys", "_lazy"}, TABLES),
-    "_panel": layer({"_keys"}, TABLES),
+    "_genes": layer(libraries={"pandas"}),
+    "_checks": layer({"_genes", "_keys", "_lazy"}, TABLES),
+    "_panel": layer({"_genes", "_keys"}, TABLES),
     # The mathematics, on arrays.
     "nn": layer(libraries={"numpy", "torch"}),
     "select": layer(libraries={"numpy", "scipy"}),
@@ -59,7 +60,7 @@ LAYERS = {
         {"_keys", "_checks", "_lazy", "_progress", "select", "metrics"}, TABLES | {"dask"}
     ),
     "assay": layer({"_progress", "data"}, TABLES | {"sklearn"}),
-    "rules": layer({"_checks", "data"}, TABLES),
+    "rules": layer({"_checks", "_genes", "data"}, TABLES),
     "_problem": layer({"_checks", "data", "rules"}, TABLES),
     # What is trained for it, and how well.
     "judge": layer(
@@ -102,7 +103,7 @@ LAYERS = {
     "datasets": layer(libraries=TABLES | {"scanpy"}),
     "tl": layer(
         {"_keys", "_checks", "_panel", "_problem", "data", "judge", "rules", "select", "metrics"}
-        | {"_lazy", "_progress", "_workers", "assay", "teach"},
+        | {"_genes", "_lazy", "_progress", "_workers", "assay", "teach"},
         TABLES | {"scanpy", "sklearn", "tqdm"},
         lazy={"model"},
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from yoto_sc._genes import check_strings, unknown_message
 from yoto_sc._lazy import is_lazy, load_tables
 
 if TYPE_CHECKING:
@@ -177,6 +177,12 @@ def check_panel(names: pd.Index, genes: Sequence[str], argument: str) -> None:
         raise ValueError(f"`{argument}` names {twice} more than once.")
 
 
+def check_unknown_genes(value: object) -> None:
+    """Refuse what is neither ``"error"`` nor ``"ignore"``."""
+    if value not in ("error", "ignore"):
+        raise ValueError(f'unknown_genes must be "error" or "ignore", not {value!r}.')
+
+
 def check_amount(value: object, name: str) -> None:
     """Refuse what is no finite number from 0 up."""
     _check_number(value, name, np.inf, "finite and at least 0")
@@ -270,15 +276,8 @@ def check_column(obs: pd.DataFrame, key: str, argument: str) -> None:
 
 
 def mask_of(names: pd.Index, genes: Collection[str], argument: str) -> NDArray[np.bool_]:
-    for gene in genes:
-        if not isinstance(gene, str):
-            raise TypeError(f"`{argument}` must hold var names (strings), not {gene!r}.")
+    check_strings(genes, argument)
     unknown = missing_genes(names, genes)
     if unknown:
-        close = difflib.get_close_matches(unknown[0], names.astype(str), n=3)
-        hint = f" Did you mean {' or '.join(close)}?" if close else ""
-        raise KeyError(
-            f"`{argument}` names {unknown}, which {'is' if len(unknown) == 1 else 'are'} not in "
-            f"adata.var_names.{hint}"
-        )
+        raise KeyError(unknown_message(names, unknown, argument))
     return np.asarray(names.isin(list(genes)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import pandas as pd
 
+from yoto_sc._genes import names_in
 from yoto_sc._keys import DEFAULT_KEY, Keys
 
 if TYPE_CHECKING:
@@ -28,11 +29,6 @@ _DTYPES: dict[str, Any] = {"selected": bool, "rank": "Int64", "score": np.float3
 """All other columns hold text."""
 _CSV_COLUMNS = (*_NAME_COLUMNS, "rank", "score", "role", *ATTRIBUTION_COLUMNS, "cost")
 
-_SYMBOLS = ("gene_symbols", "gene_symbol", "symbol", "feature_name", "gene_name", "gene_names")
-"""What columns of gene symbols are called in ``adata.var``; CELLxGENE says ``feature_name``."""
-_ENSEMBL_IDS = ("gene_ids", "gene_id", "ensembl_id", "ensembl_ids", "ensembl", "feature_id")
-"""What columns of Ensembl IDs are called; 10x says ``gene_ids``."""
-_ENSEMBL_PATTERN = r"ENS[A-Z]*G\d{11}(\.\d+)?"
 _SHOWN_ROWS = 30
 """Genes of a panel that a notebook shows; of longer ones, the first and the last."""
 
@@ -142,7 +138,7 @@ class Panel(Sequence[str]):
         cost = results.get("params", {}).get("cost")
         if cost in adata.var.columns:
             table["cost"] = adata.var[cost]
-        return cls(table.assign(**_names(adata.var)))
+        return cls(table.assign(**names_in(adata.var)))
 
     @property
     def genes(self) -> list[str]:
@@ -280,19 +276,3 @@ def _role(task: str, category: str) -> str:
     if category:
         return f"most missed by {category} ({task})"
     return f"predicts {task}" if task else ""
-
-
-def _names(var: pd.DataFrame) -> dict[str, pd.Series[str]]:
-    """Find symbols and Ensembl IDs of the genes, whichever of them there are."""
-    columns = [*(var[c] for c in _ENSEMBL_IDS if c in var.columns), var.index.to_series()]
-    ids = next((column for column in columns if _are_ensembl_ids(column)), None)
-    symbols = next((var[c] for c in _SYMBOLS if c in var.columns), None)
-    if symbols is None and not _are_ensembl_ids(var.index.to_series()):
-        symbols = var.index.to_series()
-    found = {"symbol": symbols, "ensembl_id": ids}
-    return {name: column for name, column in found.items() if column is not None}
-
-
-def _are_ensembl_ids(column: pd.Series[Any]) -> bool:
-    """Whether most entries look like Ensembl IDs of genes."""
-    return bool(column.astype(str).str.fullmatch(_ENSEMBL_PATTERN).mean() > 0.5)

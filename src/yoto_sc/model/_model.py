@@ -74,11 +74,11 @@ class YOTO(AdaptationMixin, SavingMixin):
         Size of the panel; ``"auto"`` takes the smallest, of about 20 sizes up to 64 genes, whose
         held-out score is within one standard error of the best.
     include
-        Var names that must be in the panel.
+        Genes that must be in the panel.
     exclude
-        Var names or patterns (``"MT-*"``) that must not be.
+        Genes or patterns (``"MT-*"``) that must not be.
     candidates
-        Boolean column of ``adata.var``, or var names, to choose from; `None`: all genes.
+        Boolean column of ``adata.var``, or genes, to choose from; `None`: all genes.
     preference, cost, budget, mean_range, fraction_range, max_crowding, crowding_key
         Further rules on the panel; see :func:`yoto_sc.tl.select`.
     n_hidden
@@ -145,6 +145,8 @@ class YOTO(AdaptationMixin, SavingMixin):
             max_crowding=max_crowding,
             crowding_key=crowding_key,
         )
+        if adata is not None:
+            requirements = requirements.resolved(adata.var)
         # Lists, whatever was given, and no infinite bounds: they are saved with the model.
         include, exclude = requirements.include, requirements.exclude
         candidates, mean_range = requirements.candidates, requirements.mean_range

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from yoto_sc._checks import as_list, check_amount, check_column, mask_of
+from yoto_sc._genes import SYMBOLS, check_strings, resolve_genes
 from yoto_sc.data import Categorical
 from yoto_sc.rules._gene_rules import Cap, GeneRules, check_included
 from yoto_sc.rules._limits import limit_expression
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from yoto_sc._genes import UnknownGenes
     from yoto_sc.data import Expression
 
 
@@ -85,6 +87,40 @@ class Requirements:
         elif self.crowding_key is not None:
             raise ValueError("`crowding_key` says nothing without `max_crowding`. Give both.")
 
+    def resolved(self, var: pd.DataFrame, unknown_genes: UnknownGenes = "error") -> Requirements:
+        """Return the same requirements with var names, whatever names the genes were given by.
+
+        Unknown genes that are not to be in the panel do no harm: they are passed over, unless none
+        of them is known. Patterns stay, but those that no var name matches name symbols.
+
+        Parameters
+        ----------
+        unknown_genes
+            What to do about unknown genes that must or may be in the panel.
+
+        Raises
+        ------
+        KeyError
+            A gene is unknown that may not be.
+        TypeError
+            A name is no string.
+        """
+        ignored = unknown_genes == "ignore"
+        asked: Literal["some", "error"] = "some" if ignored else "error"
+        check_strings(self.exclude, "exclude")
+        patterns = [gene for gene in self.exclude if _is_pattern(gene) and gene not in var.index]
+        exact = [gene for gene in self.exclude if gene not in patterns]
+        kept = resolve_genes(var, exact, "exclude", "any" if ignored else "some")
+        candidates = self.candidates
+        if candidates is not None and not isinstance(candidates, str):
+            candidates = resolve_genes(var, candidates, "candidates", asked)
+        return replace(
+            self,
+            include=resolve_genes(var, self.include, "include", asked),
+            exclude=[*kept, *(gene for pattern in patterns for gene in _by_symbol(var, pattern))],
+            candidates=candidates,
+        )
+
     @property
     def var_columns(self) -> dict[str, str]:
         """Columns of ``adata.var`` that are read, by argument."""
@@ -102,7 +138,7 @@ class Requirements:
         return any(limit is not None for limit in asked)
 
     def gene_rules(self, var: pd.DataFrame) -> GeneRules:
-        """Return the rules that follow from ``adata.var`` alone.
+        """Return the rules that follow from ``adata.var`` alone, where genes go by var name.
 
         Raises
         ------
@@ -237,9 +273,24 @@ def excluded_genes(names: pd.Index, exclude: Sequence[str]) -> NDArray[np.bool_]
     exact = [gene for gene in exclude if gene in names or not _is_pattern(gene)]
     mask = mask_of(names, exact, "exclude")
     for pattern in (gene for gene in exclude if gene not in exact):
-        matches = re.compile(fnmatch.translate(pattern)).match
-        mask |= np.fromiter((matches(name) is not None for name in names), bool, len(names))
+        mask |= _matches(names, pattern)
     return mask
+
+
+def _matches(names: Collection[Any], pattern: str) -> NDArray[np.bool_]:
+    """Mask the names that a pattern matches."""
+    matches = re.compile(fnmatch.translate(pattern)).match
+    return np.fromiter((matches(str(name)) is not None for name in names), bool, len(names))
+
+
+def _by_symbol(var: pd.DataFrame, pattern: str) -> list[str]:
+    """Return a pattern that matches var names, or none at all; else the genes by symbol."""
+    if not _matches(var.index, pattern).any():
+        for column in (column for column in SYMBOLS if column in var.columns):
+            found = _matches(var[column], pattern)
+            if found.any():
+                return list(var.index[found])
+    return [pattern]
 
 
 def _is_pattern(gene: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from yoto_sc._checks import check_adata
+from yoto_sc._checks import check_adata, check_unknown_genes
 from yoto_sc._progress import shows_progress
 from yoto_sc.data import keys_by_kind
 from yoto_sc.metrics._cross_validation import CLASSIFIERS
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
+    from yoto_sc._genes import UnknownGenes
     from yoto_sc._panel import Panel
     from yoto_sc.metrics._cross_validation import Classifier
 
@@ -37,6 +38,7 @@ def compare(
     n_splits: int = 5,
     use_rep: str | None = None,
     markers: Mapping[str, Sequence[str]] | pd.DataFrame | None = None,
+    unknown_genes: UnknownGenes = "error",
     random_state: int = 0,
 ) -> pd.DataFrame:
     """Score several lists of genes side by side, as :func:`yoto_sc.tl.evaluate` scores one.
@@ -48,14 +50,15 @@ def compare(
     Parameters
     ----------
     adata
-        Annotated data of shape ``(n_obs, n_vars)``; not changed. It holds the genes of all lists.
+        Annotated data of shape ``(n_obs, n_vars)``; not changed. It holds the genes of all lists,
+        unless `unknown_genes` says otherwise.
     panels
-        Lists of var names, or :class:`yoto_sc.Panel` objects, by the name they are shown under.
+        Lists of genes, or :class:`yoto_sc.Panel` objects, by the name they are shown under.
     categorical_keys, continuous_keys, obsm_keys, transcriptome
         As in :func:`yoto_sc.tl.evaluate`. All lists are judged by the same components.
     layer, split_key, unlabeled
         As in :func:`yoto_sc.tl.evaluate`.
-    classifiers, n_splits, use_rep, markers, random_state
+    classifiers, n_splits, use_rep, markers, unknown_genes, random_state
         As in :func:`yoto_sc.tl.evaluate`.
 
     Returns
@@ -85,6 +88,7 @@ def compare(
     'markers'
     """
     check_adata(adata)
+    check_unknown_genes(unknown_genes)
     if not isinstance(panels, Mapping):
         raise TypeError(
             f"panels must map names to lists of genes, not be a {type(panels).__name__}. For one "
@@ -97,7 +101,10 @@ def compare(
             raise TypeError(f"The names of `panels` must be strings, not {name!r}.")
     return panel_scores(
         adata,
-        {name: gene_list(adata, genes, f"panels[{name!r}]") for name, genes in panels.items()},
+        {
+            name: gene_list(adata, genes, f"panels[{name!r}]", unknown_genes)
+            for name, genes in panels.items()
+        },
         keys_by_kind(
             categorical_keys=categorical_keys, continuous_keys=continuous_keys, obsm_keys=obsm_keys
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoto_sc._checks import check_adata
+from yoto_sc._checks import check_adata, check_unknown_genes
 from yoto_sc._progress import shows_progress
 from yoto_sc.data import keys_by_kind
 from yoto_sc.metrics._cross_validation import CLASSIFIERS
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
+    from yoto_sc._genes import UnknownGenes
     from yoto_sc._panel import Panel
     from yoto_sc.metrics._cross_validation import Classifier
 
@@ -36,6 +37,7 @@ def evaluate(
     n_splits: int = 5,
     use_rep: str | None = None,
     markers: Mapping[str, Sequence[str]] | pd.DataFrame | None = None,
+    unknown_genes: UnknownGenes = "error",
     random_state: int = 0,
 ) -> pd.DataFrame:
     """Score any list of genes by estimators that know nothing of where it comes from.
@@ -55,7 +57,8 @@ def evaluate(
         Annotated data of shape ``(n_obs, n_vars)``, with counts or log-normalised expression; not
         changed.
     genes
-        Var names, or a :class:`yoto_sc.Panel`.
+        A list of genes, or a :class:`yoto_sc.Panel`; by any of their names, as in
+        :func:`yoto_sc.tl.select`.
     categorical_keys
         Columns of ``adata.obs`` with classes to predict.
     continuous_keys
@@ -89,6 +92,9 @@ def evaluate(
     markers
         Known markers: a mapping from class to genes, or a table with one column for each class.
         They need not be in `adata`.
+    unknown_genes
+        What to do about genes that `adata` lacks: ``"error"`` names them, ``"ignore"`` scores the
+        others, with a warning.
     random_state
         Seed of folds, forests, principal components and clusters. The same data, arguments and
         seed give the same table on the same machine.
@@ -190,9 +196,10 @@ def evaluate(
     True
     """
     check_adata(adata)
+    check_unknown_genes(unknown_genes)
     return panel_scores(
         adata,
-        {"": gene_list(adata, genes, "genes")},
+        {"": gene_list(adata, genes, "genes", unknown_genes)},
         keys_by_kind(
             categorical_keys=categorical_keys, continuous_keys=continuous_keys, obsm_keys=obsm_keys
         ),

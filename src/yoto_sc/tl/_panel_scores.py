@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from yoto_sc._checks import (
     check_split_is_no_task,
     check_split_key,
 )
+from yoto_sc._genes import resolve_genes
 from yoto_sc._lazy import in_memory
 from yoto_sc._threads import one_thread
 from yoto_sc.data import (
@@ -37,15 +38,19 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from yoto_sc._genes import UnknownGenes
     from yoto_sc.data import Expression, Task
     from yoto_sc.metrics._cross_validation import Classifier, Fold
 
 COLUMNS = ("panel", "task", "classifier", "fold", "metric", "category", "value", "n_cells")
 
 
-def gene_list(adata: AnnData, genes: Sequence[str], argument: str) -> list[str]:
-    """Return the genes of a list or a panel, all of them in `adata`."""
-    names = as_list(genes, argument)
+def gene_list(
+    adata: AnnData, genes: Sequence[str], argument: str, unknown_genes: UnknownGenes = "error"
+) -> list[str]:
+    """Return the var names of a list or a panel, which holds a gene, and each once."""
+    unknown: Literal["error", "some"] = "some" if unknown_genes == "ignore" else "error"
+    names = resolve_genes(adata.var, as_list(genes, argument), argument, unknown)
     check_panel(adata.var_names, names, argument)
     return names
 

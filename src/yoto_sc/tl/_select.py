@@ -17,6 +17,7 @@ from yoto_sc._checks import (
     check_not_foreign,
     check_split_is_no_task,
     check_split_key,
+    check_unknown_genes,
     check_written_keys,
 )
 from yoto_sc._keys import DEFAULT_KEY, Keys
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
+    from yoto_sc._genes import UnknownGenes
     from yoto_sc.judge import Selection
 
 logger = logging.getLogger(__name__)
@@ -78,6 +80,7 @@ def select(
     fraction_range: Sequence[float | None] | None = None,
     max_crowding: float | None = None,
     crowding_key: str | None = None,
+    unknown_genes: UnknownGenes = "error",
     unlabeled: str | Sequence[object] = (),
     unlabeled_cells: Literal["auto", "use", "ignore"] = "auto",
     robust: Literal["auto", "thin", "technology"] | None = "auto",
@@ -163,12 +166,16 @@ def select(
         sample; ``"Donor_ID"`` too), if there is one. `None`: no such training, nor is there one
         with `split_key`.
     include
-        Var names that must be in the panel.
+        Genes that must be in the panel: a list, or a :class:`yoto_sc.Panel` such as a base panel
+        that others are to be added to. Here and in the next two, genes go by var name, or by the
+        identifiers and symbols in usual columns of ``adata.var`` (``gene_ids``, ``feature_name``,
+        …); Ensembl IDs with or without their version.
     exclude
-        Var names, or patterns such as ``"MT-*"`` and ``"RP[SL]*"``, that must not be.
+        Genes, or patterns such as ``"MT-*"`` and ``"RP[SL]*"``, that must not be. Genes that
+        `adata` lacks are passed over with a warning, unless none of those named is known.
     candidates
-        Boolean column of ``adata.var`` (``"highly_variable"``), or var names, to choose from;
-        `None`: all genes.
+        Boolean column of ``adata.var`` (``"highly_variable"``), or genes, to choose from; `None`:
+        all genes.
     preference
         Column of ``adata.var`` with non-negative weights. They multiply what a gene counts for in
         the search, on the scale of odds: 1 (or missing) is neutral, 0 forbids the gene. As many
@@ -187,6 +194,10 @@ def select(
     crowding_key
         Column of ``adata.obs`` with the cell types for `max_crowding`; `None`: the first of
         `categorical_keys`. Categories in `unlabeled` are no type.
+    unknown_genes
+        What to do about genes in `include` and `candidates` that `adata` lacks: ``"error"`` names
+        them, with what they may have meant; ``"ignore"`` passes over them with a warning, unless
+        none is known.
     unlabeled
         Categories that stand for "no label", such as ``"Unknown"``. Others that are called so
         (``"nan"``, ``"unassigned"``, ``"low_quality"``, empty text) are learned as classes, and a
@@ -293,6 +304,7 @@ def select(
     16
     """
     check_adata(adata, copy=copy)
+    check_unknown_genes(unknown_genes)
     keys = keys_by_kind(
         categorical_keys=categorical_keys, continuous_keys=continuous_keys, obsm_keys=obsm_keys
     )
@@ -307,7 +319,7 @@ def select(
         fraction_range=fraction_range,
         max_crowding=max_crowding,
         crowding_key=crowding_key,
-    )
+    ).resolved(adata.var, unknown_genes)
     request = Request(
         n_genes,
         random_state=random_state,
@@ -410,9 +422,9 @@ def _report(problem: Problem, layer: str | None) -> None:
     for category in problem.unlabeled:
         if not any((column == category).any() for column in columns):
             logger.warning("unlabeled=%r occurs in no task.", category)
-    for gene in problem.requirements.exclude:
-        if not excluded_genes(problem.var_names, [gene]).any():
-            logger.warning("exclude=%r matches no gene.", gene)
+    for pattern in problem.requirements.exclude:
+        if not excluded_genes(problem.var_names, [pattern]).any():
+            logger.warning("exclude=%r matches no gene.", pattern)
     point_out_no_labels(problem.tasks, problem.labels, problem.unlabeled)
     for task, labels in zip(problem.tasks, problem.labels, strict=True):
         if not task.categories:

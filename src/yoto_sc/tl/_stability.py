@@ -17,6 +17,7 @@ from yoto_sc._checks import (
     check_integer,
     check_no_repeats,
     check_split_key,
+    check_unknown_genes,
 )
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc._problem import Problem
@@ -153,7 +154,9 @@ def stability(
     batch_key = given.pop("batch_key", None)
     rules_on: dict[str, Any] = {"include": include, "exclude": exclude, "candidates": candidates}
     rules_on |= {f.name: given.pop(f.name) for f in fields(Requirements) if f.name in given}
-    requirements = Requirements(**rules_on)
+    unknown_genes = given.pop("unknown_genes", "error")
+    check_unknown_genes(unknown_genes)
+    requirements = Requirements(**rules_on).resolved(adata.var, unknown_genes)
     weights = {name: given.pop(name, None) for name in ("task_weights", "class_weights")}
     unknown = sorted(given.keys() - {f.name for f in fields(Request)})
     if unknown:
