@@ -49,8 +49,9 @@ LAYERS = {
     "_progress": layer(libraries={"tqdm"}),
     "_lazy": layer(libraries=TABLES),
     "_genes": layer(libraries={"pandas"}),
+    "_gene_files": layer({"_genes"}, {"pandas"}),
     "_checks": layer({"_genes", "_keys", "_lazy"}, TABLES),
-    "_panel": layer({"_genes", "_keys"}, TABLES),
+    "_panel": layer({"_genes", "_gene_files", "_keys"}, TABLES),
     # The mathematics, on arrays.
     "nn": layer(libraries={"numpy", "torch"}),
     "select": layer(libraries={"numpy", "scipy"}),

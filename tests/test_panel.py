@@ -258,18 +258,6 @@ def test_from_csv_refuses_a_header_without_genes(tmp_path, header):
         Panel.from_csv(tmp_path / "genes.csv")
 
 
-def test_from_csv_refuses_repeated_genes(tmp_path):
-    (tmp_path / "genes.csv").write_text("a\nb\na\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="'a' occurs twice"):
-        Panel.from_csv(tmp_path / "genes.csv")
-
-
-def test_from_csv_refuses_other_tables(tmp_path):
-    (tmp_path / "genes.csv").write_text("gene,weight\na,1\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"\['rank', 'score', 'task', 'category'\] are missing"):
-        Panel.from_csv(tmp_path / "genes.csv")
-
-
 def test_from_adata_reads_what_was_stored():
     adata = make_adata(key="mine")
     panel = Panel.from_adata(adata, "mine")
@@ -406,9 +394,3 @@ def test_optional_columns_have_documented_dtypes():
     assert panel.table["ensembl_id"].tolist() == [*IDS[:5], ""]
     assert panel.table["cost"].dtype == np.float64
     assert panel.prefix(1).table["symbol"].tolist() == SYMBOLS
-
-
-def test_from_csv_refuses_tables_without_genes(tmp_path):
-    (tmp_path / "genes.csv").write_text("symbol,rank\nCD3D,1\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"none is called 'gene'.*'symbol,rank'"):
-        Panel.from_csv(tmp_path / "genes.csv")

@@ -90,11 +90,21 @@ def resolve_genes(
         A name is no string.
     """
     check_strings(given, argument)
-    found = find_genes(var, given)
-    names = [name for name in found if name is not None]
+    return accept(var.index, given, find_genes(var, given), argument, unknown)
+
+
+def accept(
+    names: pd.Index,
+    given: Sequence[str],
+    found: Sequence[str | None],
+    argument: str,
+    unknown: Literal["error", "some", "any"],
+) -> list[str]:
+    """Return the genes that were found among `names`; see `resolve_genes`."""
+    known = [name for name in found if name is not None]
     lost = [gene for gene, name in zip(given, found, strict=True) if name is None]
-    if lost and (unknown == "error" or (unknown == "some" and not names)):
-        raise KeyError(unknown_message(var.index, lost, argument))
+    if lost and (unknown == "error" or (unknown == "some" and not known)):
+        raise KeyError(unknown_message(names, lost, argument))
     if lost:
         logger.warning(
             "`%s`: %d of %d genes are not in adata, and are passed over: %s.%s",
@@ -102,9 +112,9 @@ def resolve_genes(
             len(lost),
             len(given),
             _listed(lost),
-            _other_case(var.index, lost),
+            _other_case(names, lost),
         )
-    return names
+    return known
 
 
 def check_strings(genes: Collection[object], argument: str) -> None:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import html
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import pandas as pd
 
-from yoto_sc._genes import names_in
+from yoto_sc._gene_files import read_gene_file
+from yoto_sc._genes import accept, find_genes, names_in
 from yoto_sc._keys import DEFAULT_KEY, Keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from anndata import AnnData
     from numpy.typing import NDArray
+
+    from yoto_sc._gene_files import GeneFile
+    from yoto_sc._genes import UnknownGenes
+
+logger = logging.getLogger(__name__)
 
 ATTRIBUTION_COLUMNS = ("task", "category")
 COLUMNS = ("selected", "rank", "score", *ATTRIBUTION_COLUMNS)
@@ -199,36 +205,88 @@ class Panel(Sequence[str]):
         table[columns].to_csv(path, index_label="gene")
 
     @classmethod
-    def from_csv(cls, path: str | Path) -> Panel:
-        """Read a panel from a file that `to_csv` wrote, or from a list of one gene a line.
+    def read(
+        cls,
+        path: str | Path,
+        adata: AnnData | None = None,
+        *,
+        column: str | None = None,
+        sheet: str | int = 0,
+        unknown_genes: UnknownGenes = "error",
+    ) -> Panel:
+        """Read a panel from a file, or any list of genes, as vendors lay it out.
+
+        Files of :meth:`to_csv` come back as they were. Text may be a gene a line, or have columns
+        with commas, semicolons or tabs between them, and lines of comments (``#``) before them.
+        Columns are known by their usual names, such as ``Gene``,
+        ``gene_name``, ``Gene Symbol``, ``Ensembl ID`` or ``gene_id``, in any case. A Xenium's
+        ``gene_panel.json`` and a MERSCOPE codebook are read too.
+
+        Parameters
+        ----------
+        path
+            Ends in ``.xlsx`` or ``.xlsm`` for Excel, and in ``.json`` for a Xenium's panel.
+        adata
+            Data to find the genes in, by var name, by Ensembl ID with or without its version, or
+            by symbol. The panel then holds var names. `None`: genes go by the names in the file.
+        column
+            Column that names the genes; `None`: those of usual names.
+        sheet
+            Name, or number from 0, of the sheet of an Excel file.
+        unknown_genes
+            What to do about genes that `adata` lacks: ``"error"`` names them, with what they may
+            have meant; ``"ignore"`` leaves them out with a warning, unless none is known.
+
+        Returns
+        -------
+        The panel, ranked in the order of the file. Of a gene that is named twice, the first row
+        counts.
 
         Raises
         ------
+        ImportError
+            Excel files need the extra ``yoto-sc[excel]``.
+        KeyError
+            `adata` lacks a gene.
         ValueError
-            The file holds no gene, or a gene twice.
+            The file holds no gene, or no column of genes.
+
+        Examples
+        --------
+        >>> import yoto_sc as yt
+        >>> yt.Panel.from_genes(["CD3D", "MS4A1"]).to_csv("my_panel.csv")
+        >>> yt.Panel.read("my_panel.csv", yt.datasets.pbmc68k()).genes
+        ['CD3D', 'MS4A1']
         """
-        text = Path(path).read_text(encoding="utf-8-sig")  # Excel marks its files
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        has_columns = bool(lines) and "," in lines[0]
-        has_header = has_columns or (bool(lines) and lines[0].lower() in {"gene", "genes"})
-        if len(lines) <= has_header:
-            raise ValueError(f"{path} holds no gene.")
-        if not has_columns:
-            return cls.from_genes(lines[has_header:])
-        if "gene" not in next(csv.reader(lines[:1])):
-            raise ValueError(
-                f"{path} has columns, but none is called 'gene': its first line is {lines[0]!r}. "
-                "Write one gene a line, or a file like that of Panel.to_csv."
-            )
-        table = pd.read_csv(
-            path,
-            encoding="utf-8-sig",
-            index_col="gene",
-            dtype=dict.fromkeys(("gene", *ATTRIBUTION_COLUMNS, *_NAME_COLUMNS), str),
-            keep_default_na=False,
-            na_values={"rank": [""], "score": [""], "cost": [""]},
-        )
-        return cls(table.assign(selected=True))
+        if unknown_genes not in ("error", "ignore"):
+            raise ValueError(f'unknown_genes must be "error" or "ignore", not {unknown_genes!r}.')
+        file = read_gene_file(path, column=column, sheet=sheet)
+        names, ids = file.column(file.names), file.column(file.ids)
+        genes: list[str] = [name or entry for name, entry in zip(names, ids, strict=True)]
+        table = _as_panel(file) if _is_panel(file) else _as_listed(file)
+        if adata is not None:
+            known = set(adata.var_names)
+            by_id, by_symbol = find_genes(adata.var, ids), find_genes(adata.var, names)
+            found = [
+                name if name in known else one or other
+                for name, one, other in zip(names, by_id, by_symbol, strict=True)
+            ]
+            lacking: Literal["error", "some"] = "some" if unknown_genes == "ignore" else "error"
+            genes = accept(adata.var_names, genes, found, str(path), lacking)
+            table = table[[gene is not None for gene in found]]
+            called = names_in(adata.var).items()
+            table = table.assign(**{name: column[genes].array for name, column in called})
+        table = table.set_axis(genes)
+        repeated = table.index.duplicated()
+        if repeated.any():
+            twice = list(table.index[repeated].unique())
+            logger.warning("%s names %s more than once; the first row counts.", path, twice)
+        return cls(table[~repeated])
+
+    @classmethod
+    def from_csv(cls, path: str | Path) -> Panel:
+        """Read a panel or a list of genes from a file; see :meth:`read`."""
+        return cls.read(path)
 
     def __len__(self) -> int:
         return self.n_genes
@@ -269,6 +327,31 @@ class Panel(Sequence[str]):
         return isinstance(other, Panel) and self.table.equals(other.table)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _is_panel(file: GeneFile) -> bool:
+    """Whether a file has the columns of a panel, and more than names."""
+    return {"rank", "score", *ATTRIBUTION_COLUMNS} <= set(file.table.columns)
+
+
+def _as_panel(file: GeneFile) -> pd.DataFrame:
+    """Return the table of a panel that was written to a file."""
+    columns = [c for c in (*COLUMNS, *_OPTIONAL_COLUMNS) if c in file.table.columns]
+    table = file.table[columns].assign(selected=True)
+    for column in {"rank", "score", "cost"} & set(columns):
+        table[column] = [float(entry) if entry else np.nan for entry in table[column]]
+    return table
+
+
+def _as_listed(file: GeneFile) -> pd.DataFrame:
+    """Return the table of genes in the order of a file."""
+    places = [str(place) for place in range(len(file.table))]
+    table = Panel.from_genes(places).table
+    if file.names is not None and file.ids is not None:
+        table["symbol"] = file.column(file.names)
+    if file.ids is not None:
+        table["ensembl_id"] = file.column(file.ids)
+    return table
 
 
 def _role(task: str, category: str) -> str:
