@@ -7,6 +7,7 @@ import json
 import sys
 
 import anndata as ad
+import click
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ import pytest
 import yoto_sc as yt
 from yoto_sc import Panel
 from yoto_sc._gene_files import read_gene_file, write_gene_file
+from yoto_sc.cli._files import genes_in
 
 GENES = ["CD79A", "NKG7", "LYZ", "GNLY", "FCER1A"]
 
@@ -312,3 +314,12 @@ def test_no_name_is_a_formula_and_all_come_back(suffix, tmp_path):
 def test_a_file_may_be_a_list_alone(tmp_path):
     write_gene_file(pd.DataFrame({"gene": ["a", "b"]}), tmp_path / "list.txt", header=False)
     assert (tmp_path / "list.txt").read_text() == "a\nb\n"
+
+
+def test_the_command_line_reads_the_same_files(tmp_path):
+    (tmp_path / "list.tsv").write_text("Gene Symbol\tx\na\t1\nb\t2\n", encoding="utf-8")
+    assert genes_in(tmp_path / "list.tsv") == ["a", "b"]
+    assert genes_in(excel(tmp_path / "list.xlsx", [["gene"], ["a"]])) == ["a"]
+    (tmp_path / "list.csv").write_text("", encoding="utf-8")
+    with pytest.raises(click.BadParameter, match=r"list\.csv is no list of genes"):
+        genes_in(tmp_path / "list.csv")

@@ -38,6 +38,7 @@ from yoto_sc.cli._options import (
     repeated,
     seed,
     tasks,
+    unknown_genes,
     weights,
 )
 
@@ -132,7 +133,7 @@ def commands() -> None:
     layer,
     repeated(
         "--include GENE|@FILE",
-        "Gene that must be in the panel; a file holds one a line",
+        "Gene that must be in the panel; a file is a list or table of them",
         callback=genes,
     ),
     repeated("--exclude GENE|@FILE", "Gene or pattern that must not be", callback=genes),
@@ -141,6 +142,7 @@ def commands() -> None:
         "Boolean column of var, or file, with the genes to choose from.",
         callback=genes,
     ),
+    unknown_genes,
     option(
         "--preference COLUMN",
         "Column of var with weights: 1 is neutral, 1.25 a mild wish, 2 a strong one.",
@@ -250,7 +252,8 @@ def predict(input: Path, model: Path, out: Path, overwrite: bool, **arguments: A
 @input_
 @options(
     "Genes",
-    option("--genes FILE", "File with a gene a line, or a panel.csv.", required=True),
+    option("--genes FILE", "List or table of genes, or a panel.csv.", required=True),
+    unknown_genes,
     layer,
 )
 @options("Tasks", *tasks)

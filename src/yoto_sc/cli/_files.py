@@ -36,12 +36,12 @@ RESULTS = (
 
 
 def genes_in(path: Path) -> list[str]:
-    """Read the genes of a list or of a ``panel.csv``."""
+    """Read the genes of a list, however it is laid out, or of a ``panel.csv``."""
     from yoto_sc import Panel
 
     try:
-        return Panel.from_csv(path).genes
-    except (KeyError, OSError, ValueError) as error:
+        return Panel.read(path).genes
+    except (ImportError, OSError, ValueError) as error:
         raise click.BadParameter(f"{path} is no list of genes: {one_line(error)}") from error
 
 

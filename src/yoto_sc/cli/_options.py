@@ -253,6 +253,12 @@ def output(written: str, *more: Declared) -> Callable[[Any], Any]:
 input_ = click.argument("input", type=click.Path(exists=True, path_type=Path))
 layer = option("--layer LAYER", "Layer with the expression, in place of X.")
 key_added = option("--key-added KEY", "Prefix of all columns written.", default="yoto")
+unknown_genes = option(
+    "--unknown-genes error|ignore",
+    "What to do about genes asked for that INPUT lacks.",
+    type=click.Choice(["error", "ignore"]),
+    default="error",
+)
 seed = option("--random-state N", "Seed.", type=click.IntRange(min=0), default=0)
 tasks = (
     repeated("--categorical-key COLUMN", "Column of obs with classes", name="categorical_keys"),
