@@ -197,6 +197,7 @@ def _assert_contract(
     key = key_added
     expected = {
         *(("var", "column", f"{key}_{name}") for name in ("selected", "rank", "score")),
+        *([("var", "column", f"{key}_imposed")] if len(include) else []),
         *(("obs", "column", f"{key}_{task}") for task in tasks),
         *(("obs", "column", f"{key}_{task}_confidence") for task in categorical_keys),
         ("obsm", f"X_{key}"),

@@ -472,6 +472,7 @@ def test_a_failed_run_leaves_an_earlier_result(failing: Callable[..., Path]) -> 
 # --- work ---
 
 OF_VECTORS = {"columns.csv", "columns.png"}
+OF_BASE = {"base.csv"}
 OF_CLASSES = {"confusion.png", "dotplot.png"}
 
 
@@ -491,7 +492,7 @@ def done(make_adata: Callable[..., AnnData], tmp_path_factory: pytest.TempPathFa
 
 
 def test_select_writes_all_results(done: Any) -> None:
-    assert {path.name for path in done.out.iterdir()} == set(cli.RESULTS) - OF_VECTORS
+    assert {path.name for path in done.out.iterdir()} == set(cli.RESULTS) - OF_VECTORS - OF_BASE
     assert {path.name for path in done.folder.iterdir()} == {"data.h5ad", "c.toml", "some"}
     assert [path.name for path in (done.folder / "some").iterdir()] == ["out"]
     for plot in done.out.glob("*.png"):
@@ -577,7 +578,7 @@ def of_vectors(
 
 def test_select_for_vectors_writes_their_tables_and_no_picture_of_classes(of_vectors: Any) -> None:
     names = {path.name for path in of_vectors.out.iterdir()}
-    assert names == set(cli.RESULTS) - OF_CLASSES
+    assert names == set(cli.RESULTS) - OF_CLASSES - OF_BASE
     stored = anndata.read_h5ad(of_vectors.out / "selected.h5ad").uns["yoto"]
     assert stored["params"]["transcriptome"] == 4
     assert stored["params"]["task_weights"] == {"proteins": 2.0}
@@ -684,7 +685,9 @@ def test_zarr_in_and_an_earlier_result_replaced(
     out = ["-o", "full", "--overwrite", "--quiet", "--accelerator", "cpu"]
     assert cli.main(["select", "data.zarr", *words, *out]) == 0
     names = {path.name for path in (folder / "full").iterdir()}
-    assert names == {*cli.RESULTS, "mine.txt"} - OF_CLASSES - OF_VECTORS - {"teacher.csv"}
+    assert names == {*cli.RESULTS, "mine.txt"} - OF_CLASSES - OF_VECTORS - OF_BASE - {
+        "teacher.csv"
+    }
     assert yt.Panel.from_csv(folder / "full" / "panel.csv").n_genes == 4
     out, err = capsys.readouterr()
     assert err == ""
@@ -707,7 +710,7 @@ def test_demo(
     monkeypatch.chdir(tmp_path)
     assert cli.main(["demo", "-o", "."]) == 0
     assert {path.name for path in tmp_path.iterdir()} == (
-        set(cli.RESULTS) - OF_VECTORS - {"teacher.csv"}  # every cell has its labels
+        set(cli.RESULTS) - OF_VECTORS - OF_BASE - {"teacher.csv"}  # every cell has its labels
     )
     assert "32 genes, most important first: " in capsys.readouterr().out
     confusion = anndata.read_h5ad("selected.h5ad").uns["yoto"]["confusion"]

@@ -322,6 +322,19 @@ def test_repr_is_short():
     assert len(text) < 100
 
 
+def test_genes_that_had_to_be_in_the_panel_are_told_apart(tmp_path):
+    panel = Panel(make_table(imposed=[True, False, False, True, False, True]))
+    assert (panel.imposed, panel.chosen) == (["g3"], ["g4", "g2"])
+    assert Panel(make_table()).imposed == []
+    assert Panel(make_table()).chosen == ["g4", "g3", "g2"]
+    assert "<th>imposed</th>" in panel._repr_html_()
+    panel.to_csv(tmp_path / "panel.csv")
+    assert Panel.from_csv(tmp_path / "panel.csv").imposed == ["g3"]
+    shouted = (tmp_path / "panel.csv").read_text().replace("True", "TRUE")
+    (tmp_path / "panel.csv").write_text(shouted.replace("False", "FALSE"))
+    assert Panel.from_csv(tmp_path / "panel.csv").imposed == ["g3"]
+
+
 # --- names and costs ---
 
 IDS = [f"ENSG{i:011d}" for i in range(6)]

@@ -136,7 +136,7 @@ def check_not_foreign(
 
     The results are `written`, by place; `columns` are the var columns read, by argument.
     """
-    var = {keys.selected, keys.rank, keys.score}
+    var = {keys.selected, keys.rank, keys.score, keys.imposed}
     for argument, column in columns.items():
         if isinstance(column, str) and column in var:
             raise ValueError(

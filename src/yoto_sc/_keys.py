@@ -12,7 +12,7 @@ METRICS, PATH, CONFUSION = "metrics", "path", "confusion"
 ATTRIBUTION, WITHOUT = "attribution", "without"
 HELD_OUT, GROUP_HELD_OUT = "held_out", "group_held_out"
 TEACHER, COLUMNS = "teacher", "columns"
-ADAPTATION = "adaptation"
+ADAPTATION, BASE = "adaptation", "base"
 """The entries of ``adata.uns[key]``: parameters, and tables."""
 
 
@@ -46,6 +46,11 @@ class Keys:
     def score(self) -> str:
         """``float32`` ``adata.var`` column: selection score."""
         return f"{self.key}_score"
+
+    @property
+    def imposed(self) -> str:
+        """Boolean ``adata.var`` column: the gene was in ``include``."""
+        return f"{self.key}_imposed"
 
     @property
     def correlation(self) -> str:

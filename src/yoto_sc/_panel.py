@@ -30,10 +30,21 @@ logger = logging.getLogger(__name__)
 ATTRIBUTION_COLUMNS = ("task", "category")
 COLUMNS = ("selected", "rank", "score", *ATTRIBUTION_COLUMNS)
 _NAME_COLUMNS = ("symbol", "ensembl_id")
-_OPTIONAL_COLUMNS = (*_NAME_COLUMNS, "cost")
-_DTYPES: dict[str, Any] = {"selected": bool, "rank": "Int64", "score": np.float32, "cost": float}
+_OPTIONAL_COLUMNS = (*_NAME_COLUMNS, "cost", "imposed")
+_DTYPES: dict[str, Any] = {
+    "selected": bool,
+    "rank": "Int64",
+    "score": np.float32,
+    "cost": float,
+    "imposed": bool,
+}
 """All other columns hold text."""
-_CSV_COLUMNS = (*_NAME_COLUMNS, "rank", "score", "role", *ATTRIBUTION_COLUMNS, "cost")
+_CSV_COLUMNS = (
+    *_NAME_COLUMNS,
+    *("rank", "score", "imposed", "role"),
+    *ATTRIBUTION_COLUMNS,
+    "cost",
+)
 
 _SHOWN_ROWS = 30
 """Genes of a panel that a notebook shows; of longer ones, the first and the last."""
@@ -55,7 +66,8 @@ class Panel(Sequence[str]):
         ``rank`` (Int64, 1 = most important, NA for genes that were no candidates), ``score``
         (float32), ``task`` and ``category`` (str: the task a selected gene serves most, and the
         class of that task; empty where unknown). It may have ``symbol``, ``ensembl_id`` (str,
-        empty where unknown) and ``cost`` (float64) too.
+        empty where unknown), ``cost`` (float64) and ``imposed`` (bool: the gene was to be in the
+        panel in any case) too.
 
     Examples
     --------
@@ -144,6 +156,8 @@ class Panel(Sequence[str]):
         cost = results.get("params", {}).get("cost")
         if cost in adata.var.columns:
             table["cost"] = adata.var[cost]
+        if keys.imposed in adata.var.columns:
+            table["imposed"] = adata.var[keys.imposed]
         return cls(table.assign(**names_in(adata.var)))
 
     @property
@@ -155,6 +169,18 @@ class Panel(Sequence[str]):
     def n_genes(self) -> int:
         """Number of selected genes."""
         return int(self.table["selected"].sum())
+
+    @property
+    def imposed(self) -> list[str]:
+        """Var names of the selected genes that were to be in the panel in any case, by rank."""
+        table = self._selected
+        return list(table.index[table["imposed"]]) if "imposed" in table.columns else []
+
+    @property
+    def chosen(self) -> list[str]:
+        """Var names of the selected genes that were chosen freely, by rank."""
+        imposed = set(self.imposed)
+        return [gene for gene in self if gene not in imposed]
 
     @property
     def _selected(self) -> pd.DataFrame:
@@ -340,6 +366,8 @@ def _as_panel(file: GeneFile) -> pd.DataFrame:
     table = file.table[columns].assign(selected=True)
     for column in {"rank", "score", "cost"} & set(columns):
         table[column] = [float(entry) if entry else np.nan for entry in table[column]]
+    if "imposed" in columns:
+        table["imposed"] = table["imposed"].str.lower() == "true"  # a spreadsheet writes TRUE
     return table
 
 

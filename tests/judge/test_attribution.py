@@ -181,13 +181,22 @@ def test_every_panel_is_predicted_once(cells):
     np.testing.assert_array_equal(asked, ~np.eye(5, dtype=bool))
 
 
+def test_panel_table_marks_genes_that_had_to_be_in_it():
+    names = pd.Index([f"g{i}" for i in range(4)])
+    told = pd.DataFrame({"task": [], "category": []})
+    required = np.array([False, True, False, True])
+    panel = panel_table(names, np.array([1, 3, 0, 2]), 3, told, required)
+    assert (panel.imposed, panel.chosen) == (["g1", "g3"], ["g0"])
+
+
 def test_panel_table_ranks_genes_and_cuts_the_panel():
     names = pd.Index([f"g{i}" for i in range(8)])
     ranking = np.array([5, 2, 7, 0, 1])
     attribution = pd.DataFrame(
         {"task": ["type", "age"], "category": ["a", ""]}, index=pd.Index(["g5", "g2"])
     )
-    table = panel_table(names, ranking, 2, attribution).table
+    table = panel_table(names, ranking, 2, attribution, np.zeros(8, dtype=bool)).table
+    assert "imposed" not in table
     assert list(table.index) == list(names)
     ranks = table["rank"]
     assert ranks[names[ranking]].tolist() == [1, 2, 3, 4, 5]

@@ -82,6 +82,21 @@ def test_stacked_violin_colours_by_the_median(adata):
     assert axes["color_legend_ax"].get_title() == "Median expression\nin group"
 
 
+@pytest.mark.parametrize("kind", ["dotplot", "matrixplot", "stacked_violin", "heatmap"])
+def test_genes_that_had_to_be_in_the_panel_are_in_italics(adata, kind):
+    adata.var["symbol"] = "s-" + adata.var_names
+    genes = yt.Panel.from_adata(adata).genes
+    adata.var["yoto_imposed"] = adata.var_names.isin(genes[:3])
+    plot = getattr(yt.pl, f"selected_genes_{kind}")
+    axes = plot(adata, GROUP, n_genes=8, gene_symbols="symbol")
+    labels = axes["heatmap_ax" if kind == "heatmap" else "mainplot_ax"].get_xticklabels()
+    styles = {label.get_text(): label.get_fontstyle() for label in labels}
+    assert {name for name, style in styles.items() if style == "italic"} == {
+        f"s-{gene}" for gene in genes[:3]
+    }
+    assert len(styles) == 8
+
+
 def test_n_genes_takes_the_best(adata):
     ax = yt.pl.selected_genes_dotplot(adata, GROUP, n_genes=5)["mainplot_ax"]
     assert sorted(genes_of(ax)) == sorted(yt.Panel.from_adata(adata).genes[:5])

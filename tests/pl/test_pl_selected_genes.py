@@ -41,6 +41,25 @@ def test_genes_stand_by_rank_at_what_the_panel_loses_without_them(adata):
     )
 
 
+def test_genes_that_had_to_be_in_the_panel_are_hollow(adata):
+    plain = yt.pl.selected_genes(adata)
+    genes = names(plain)
+    adata.var["yoto_imposed"] = adata.var_names.isin(genes[:3])
+    ax = yt.pl.selected_genes(adata)
+    fills = [
+        (int(y), to_hex(fill), to_hex(markers.get_edgecolor()[0]))
+        for markers in ax.collections[1:]
+        if len(markers.get_offsets())
+        for (_, y), fill in zip(markers.get_offsets(), markers.get_facecolor(), strict=True)
+    ]
+    tasks = points(plain)
+    assert {row for row, fill, _ in fills if fill == "#ffffff"} == {0, 1, 2}
+    assert {row: edge for row, _, edge in fills} == {row: c for row, (_, c) in tasks.items()}
+    entries = [text.get_text() for text in ax.figure.legends[0].get_texts()]
+    assert entries[-1] == "had to be in the panel"
+    assert entries[:-1] == [text.get_text() for text in plain.figure.legends[0].get_texts()]
+
+
 @pytest.mark.parametrize("n_genes", [8, 40])
 def test_in_other_sizes_the_values_are_those_of_the_panel_as_selected(adata, n_genes):
     ax = yt.pl.selected_genes(adata, n_genes=n_genes)

@@ -178,8 +178,9 @@ def select(input: Path, out: Path, overwrite: bool, **arguments: Any) -> Report:
     """Select a panel of genes, and train its model.
 
     OUT gets panel.csv, selected.h5ad (INPUT with the results), the tables metrics.csv, path.csv
-    (scores on held-out cells), columns.csv (those of each column of vectors) and teacher.csv (on
-    cells without a label), plots as PNG, and the model for "yoto-sc predict".
+    (scores on held-out cells), columns.csv (those of each column of vectors), base.csv (those of
+    the genes to include alone) and teacher.csv (on cells without a label), plots as PNG, and the
+    model for "yoto-sc predict".
     """
     check_new_directory(out, overwrite)
     return _select(read(input), out, arguments)

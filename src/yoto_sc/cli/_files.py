@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from yoto_sc.data import Task
 
 MODEL = "model"
-TABLES = ("metrics", "path", "columns", "teacher")
+TABLES = ("metrics", "path", "columns", "teacher", "base")
 PLOTS = ("selected_genes", "path", "training", "confusion", "dotplot", "columns")
 RESULTS = (
     "panel.csv",

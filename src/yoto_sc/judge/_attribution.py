@@ -92,9 +92,13 @@ def without_table(
 
 
 def panel_table(
-    var_names: pd.Index, ranking: NDArray[np.intp], n_genes: int, attribution: pd.DataFrame
+    var_names: pd.Index,
+    ranking: NDArray[np.intp],
+    n_genes: int,
+    attribution: pd.DataFrame,
+    required: NDArray[np.bool_],
 ) -> Panel:
-    """Assemble the panel.
+    """Assemble the panel; genes that it had to hold are marked, if there are any.
 
     The score falls with the logarithm of the rank, from 1 for the first gene to near 0 for the
     last, on the scale on which a panel shrinks geometrically; it is 0 for genes that were no
@@ -109,4 +113,6 @@ def panel_table(
     table.loc[var_names[ranking[:n_genes]], "selected"] = True
     for column in ("task", "category"):
         table[column] = attribution[column].reindex(var_names)
+    if required.any():
+        table["imposed"] = required
     return Panel(table)

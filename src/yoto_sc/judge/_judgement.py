@@ -12,6 +12,7 @@ from yoto_sc.judge._ridge import ridge_path
 from yoto_sc.judge._scores import Samples, mean_score
 from yoto_sc.judge._splits import at_most
 from yoto_sc.judge._tables import (
+    base_table,
     columns_table,
     confusion_table,
     metrics_table,
@@ -57,7 +58,7 @@ class Judgement:
 
     Parameters
     ----------
-    tasks, metrics, columns, path, history, confusion, held_out
+    tasks, metrics, columns, path, base, history, confusion, held_out
         Tables; see :class:`~yoto_sc.judge.Selection`.
     """
 
@@ -66,6 +67,7 @@ class Judgement:
     metrics: pd.DataFrame
     columns: pd.DataFrame
     path: pd.DataFrame
+    base: pd.DataFrame
     history: pd.DataFrame
     confusion: pd.DataFrame
     held_out: pd.DataFrame
@@ -94,6 +96,8 @@ def judge(
         n_genes = choose_size(tasks, on_path, eligible, known)
     whole = len(cells) == len(split.validation)
     predictions = answers.by_size[n_genes] if whole else answers.predict(n_genes)
+    n_base = int(problem.rules.required.sum())
+    sizes = (n_base, n_genes) if n_base else None
     larger = _larger_sizes(problem, answers, class_weight_power, ridge_rng)
     return Judgement(
         n_genes=n_genes,
@@ -103,6 +107,7 @@ def judge(
         metrics=metrics_table(tasks, labels, predictions),
         columns=columns_table(tasks, labels, predictions),
         path=path_table(larger + path_rows(tasks, on_path, answers.by_size, samples, "network")),
+        base=base_table(tasks, on_path, answers.by_size, samples, sizes),
         history=answers.history,
         confusion=confusion_table(tasks, labels, predictions),
         held_out=predictions_table(tasks, predictions, problem.obs_names[split.validation]),

@@ -66,6 +66,12 @@ class Selection:
         By how much the score of every ``task`` falls with one panel ``gene`` unmeasured
         (``loss``), with the name of the ``metric``. Where the network learned from all cells, it
         is measured on these.
+    base
+        What the genes that had to be in the panel tell alone, and what the chosen ones add, by the
+        same network, which reads any first genes of its ranking. One row for each task: the
+        ``metric``, ``n_base`` and ``n_chosen`` genes, the held-out ``base_score`` and ``score`` of
+        the whole panel, ``gain``, and its ``standard_error`` over the same bootstrap samples.
+        Empty without such genes, or held-out cells.
     levels
         Which tasks lie within others, and where their classes do.
     adapted
@@ -92,6 +98,7 @@ class Selection:
     without: pd.DataFrame
     columns: pd.DataFrame = field(default_factory=pd.DataFrame)
     teacher: pd.DataFrame = field(default_factory=pd.DataFrame)
+    base: pd.DataFrame = field(default_factory=lambda: _frame_from_dict(_NO_ROWS))
     levels: Levels = Levels()
     adapted: pd.DataFrame = field(default_factory=lambda: _frame_from_dict(_NO_ROWS))
     robust: Robust | None = None

@@ -9,7 +9,7 @@ import pandas as pd
 
 from yoto_sc.data import KINDS
 from yoto_sc.judge._scores import task_score
-from yoto_sc.metrics import REGRESSION_SCORES
+from yoto_sc.metrics import REGRESSION_SCORES, standard_deviation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +42,43 @@ def path_rows(
         for size in sorted(predictions, reverse=True)
         for task, observed, prediction in zip(tasks, labels, predictions[size], strict=True)
     ]
+
+
+def base_table(
+    tasks: Sequence[Task],
+    labels: Predictions,
+    predictions: Mapping[int, Predictions],
+    samples: Samples,
+    sizes: tuple[int, int] | None,
+) -> pd.DataFrame:
+    """Return what the first genes tell alone, and what more of them add.
+
+    Tasks without held-out labels have no row.
+
+    Parameters
+    ----------
+    sizes
+        Numbers of the first genes, and of all; `None`: there are no such genes, and no rows.
+    """
+    if sizes is None:
+        return pd.DataFrame(index=_task_index([]))
+    rows = {}
+    n_base, n_genes = sizes
+    small, large = predictions[n_base], predictions[n_genes]
+    for task, observed, alone, whole in zip(tasks, labels, small, large, strict=True):
+        base, score = (task_score(task, observed, p) for p in (alone, whole))
+        if np.isfinite(base) and np.isfinite(score):
+            spread = samples.scores(task, observed, whole) - samples.scores(task, observed, alone)
+            rows[task.name] = {
+                "metric": task.metric,
+                "n_base": n_base,
+                "n_chosen": n_genes - n_base,
+                "base_score": base,
+                "score": score,
+                "gain": score - base,
+                "standard_error": standard_deviation(spread),
+            }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="task")
 
 
 def path_table(rows: Sequence[PathRow]) -> pd.DataFrame:

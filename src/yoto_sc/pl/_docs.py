@@ -37,7 +37,8 @@ Examples
 {adata}
 groupby
     Column of ``adata.obs`` with the groups; ``None``: the labels of the first categorical task.
-    Cells without a group are left out.
+    Cells without a group are left out. Names of genes that had to be in the panel (``include``)
+    are in italics.
 {key}
 {n_genes}
 {expression}""",

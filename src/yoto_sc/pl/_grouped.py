@@ -39,6 +39,8 @@ class Grouped(NamedTuple):
     """For each group that has any, the genes shown under it."""
     expression: str
     """What the values are, for the colour bar."""
+    imposed: frozenset[str] = frozenset()
+    """Genes shown that had to be in the panel."""
 
 
 def group_panel(adata: AnnData, groupby: str, shown: Shown) -> Grouped:
@@ -50,7 +52,8 @@ def group_panel(adata: AnnData, groupby: str, shown: Shown) -> Grouped:
     import anndata as ad
 
     groups = _groups(adata, groupby)
-    genes = read_panel(adata, shown.key, shown.n_genes).genes
+    panel = read_panel(adata, shown.key, shown.n_genes)
+    genes, had_to = panel.genes, set(panel.imposed)
     labels = np.array(gene_labels(adata, genes, shown.gene_symbols), dtype=object)
     values, expression = read_expression(
         adata, genes, key=shown.key, layer=shown.layer, use_raw=shown.use_raw, log=shown.log
@@ -66,7 +69,8 @@ def group_panel(adata: AnnData, groupby: str, shown: Shown) -> Grouped:
     small.uns.update(_group_uns(adata, groupby, groups))
     home = highest_group(values, groups.codes, len(names))
     var_names = {names[code]: list(labels[home == code]) for code in np.unique(home)}
-    return Grouped(small, var_names, expression)
+    imposed = frozenset(str(label) for g, label in zip(genes, labels, strict=True) if g in had_to)
+    return Grouped(small, var_names, expression, imposed)
 
 
 def highest_group(
@@ -123,6 +127,10 @@ def draw_grouped(
             label_color_bar(axes["heatmap_ax"].images[0], f"{grouped.expression}{scaled}")
         is_own = kwargs.get("ax") is None
         relabel_brackets(axes, order, may_move=is_own)
+        for axis in (axis for ax in axes.values() for axis in (ax.xaxis, ax.yaxis)):
+            for label in axis.get_ticklabels():
+                if label.get_text() in grouped.imposed:
+                    label.set_fontstyle("italic")
         if is_own:
             fit(figure_of(next(iter(axes.values()))))
 

@@ -22,6 +22,7 @@ MAX_ROWS = 64
 ROW_INCHES = 0.19
 COLUMN_INCHES = 5.0
 LEGEND_TITLE = "task served most"
+IMPOSED = "had to be in the panel"
 NO_TASK = TaskStyle(GREY, "o")
 UNKNOWN = "what each gene adds was not stored"
 
@@ -46,6 +47,8 @@ def selected_genes(
     The class written beside a gene in grey is the one that owes most to it: the rise of that
     class's confusion with the others is the largest share of its rises over all genes. Of vectors
     with named columns, it is the column.
+
+    Genes that had to be in the panel (``include``) have hollow dots.
 
     What is left out is left out of the panel as selected, whatever `n_genes` is. Genes beyond
     that panel, and others without a value, have their names and no dots.
@@ -82,6 +85,7 @@ def selected_genes(
     rises = _rises(adata, key)
     labels = gene_labels(adata, panel.genes, gene_symbols)
     table = table.assign(rise=rises.reindex(table.index), label=labels)
+    table["imposed"] = table.index.isin(panel.imposed)
     styles = _styles(adata, key, table.loc[table["rise"].notna(), "task"])
     n_columns = -(-len(table) // MAX_ROWS) if ax is None else 1
     columns = np.array_split(np.arange(len(table)), n_columns)
@@ -101,7 +105,8 @@ def selected_genes(
             whose = "the panel" if len(rises) == len(table) else f"the panel of {len(rises)}"
             axes.set_xlabel(f"what {whose} loses without the gene\n(rise of its task's criterion)")
     title = f"Panel of {len(table)} genes" if len(table) > 1 else "Panel of 1 gene"
-    _add_titles(all_axes, title, styles, ax is not None)
+    is_marked = bool((table["imposed"] & table["rise"].notna()).any())
+    _add_titles(all_axes, title, styles, ax is not None, is_marked)
     return finish(all_axes[0], given=ax, show=show)
 
 
@@ -151,7 +156,9 @@ def _draw(
     ax.hlines(rows, 0, table["rise"], color=LIGHT_GREY, linewidth=1.5, zorder=1)
     for task, (color, marker) in {"": NO_TASK, **styles}.items():
         ours = (table["rise"].notna() & (table["task"] == task)).to_numpy()
-        ax.scatter(table["rise"][ours], rows[ours], s=34, color=color, marker=marker, zorder=2)
+        fill = np.where(table["imposed"][ours], "white", color)
+        style: dict[str, Any] = {"edgecolors": color, "marker": marker, "zorder": 2}
+        ax.scatter(table["rise"][ours], rows[ours], s=34, c=fill, **style)
     note: dict[str, Any] = {"color": GREY, "fontsize": "x-small"}
     right = ax.get_yaxis_transform()
     for row, category in enumerate(table["category"]):
@@ -165,7 +172,11 @@ def _draw(
 
 
 def _add_titles(
-    all_axes: list[Axes], title: str, styles: dict[str, TaskStyle], is_given: bool
+    all_axes: list[Axes],
+    title: str,
+    styles: dict[str, TaskStyle],
+    is_given: bool,
+    is_marked: bool,
 ) -> None:
     from matplotlib.lines import Line2D
 
@@ -173,6 +184,9 @@ def _add_titles(
         Line2D([], [], color=style.color, marker=style.marker, linestyle="", label=task)
         for task, style in styles.items()
     ]
+    if is_marked:
+        hollow: dict[str, Any] = {"marker": "o", "linestyle": "", "markerfacecolor": "white"}
+        handles.append(Line2D([], [], color=GREY, label=IMPOSED, **hollow))
     all_axes[0].set_title(title, loc="left", pad=22)  # above the heading of the classes
     if not handles:
         return
@@ -180,7 +194,7 @@ def _add_titles(
     if is_given:
         all_axes[0].legend(loc="lower right", **legend)
         return
-    widest = max(0.6 + 0.085 * len(task) for task in styles)  # inches of an entry
+    widest = max(0.6 + 0.085 * len(str(h.get_label())) for h in handles)  # inches of an entry
     figure_of(all_axes[0]).legend(
         loc="outside lower center",
         ncols=max(1, int(COLUMN_INCHES * len(all_axes) / widest)),

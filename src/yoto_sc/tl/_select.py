@@ -254,11 +254,13 @@ def select(
         The gene is in the panel.
     adata.var["yoto_rank"] : Int64
         1 is the most important gene; NA for genes that no panel may hold. Genes in `include`
-        come first. The panel of any size k is ``rank <= k``; up to the size asked for, it meets
-        `budget` and `max_crowding` too.
+        come first, whatever they tell, as they are measured in any case. The panel of any size k
+        is ``rank <= k``; up to the size asked for, it meets `budget` and `max_crowding` too.
     adata.var["yoto_score"] : float32
         Falls with the logarithm of the rank, from 1 for the most important gene; 0 for genes
         that were no candidates.
+    adata.var["yoto_imposed"] : bool
+        The gene was in `include`; only if there are such genes.
     adata.obs["yoto_<key>"] : categorical or float32
         Prediction of the task for every cell, from the panel genes alone. NA where the predicted
         class of a coarser level of the same tree holds none of this one.
@@ -276,7 +278,9 @@ def select(
         the score of each task falls with one gene unmeasured, on the cells that were learned from)
         and ``held_out`` (the predictions that were scored, by obs name); for vectors, ``columns``
         (held-out scores of each column); and ``teacher`` (what was decided on cells without a
-        label, and the scores behind it), if there are such cells. For the transcriptome,
+        label, and the scores behind it), if there are such cells; with `include`, ``base`` (the
+        held-out score of each task from these genes alone, and what the chosen ones add). For the
+        transcriptome,
         ``metrics`` has ``knn_overlap``, too, the share of 15 neighbours that predicted and true
         components agree on. With `group_key`, ``metrics`` has the scores on held-out groups in
         columns ``group_<score>``, and in ``group_difference`` how far macro-F1 or R² is from that
@@ -394,6 +398,7 @@ def select(
     }
     if model_dir is not None:
         model.save(model_dir)
+    _report_base(model.selection.base)
     adata = adata.copy() if copy else adata  # all is computed: from here on, it is only written
     _drop_previous(adata, names)
     _write_panel(adata, names, model.panel().table)
@@ -437,6 +442,17 @@ def _report(problem: Problem, layer: str | None) -> None:
             )
 
 
+def _report_base(base: pd.DataFrame) -> None:
+    """Say what the genes that had to be in the panel tell, and what the chosen ones add."""
+    for task, row in base.iterrows():
+        logger.info(
+            "Task %r: %s on held-out cells is %.3f with the %d genes in `include` alone, and %.3f "
+            "with the %d chosen ones too (%+.3f, standard error %.3f).",
+            *(task, row["metric"], row["base_score"], row["n_base"]),
+            *(row["score"], row["n_chosen"], row["gain"], row["standard_error"]),
+        )
+
+
 def _resolve_group_key(
     obs: pd.DataFrame, group_key: str | None, split_key: str | None, tasks: Sequence[str]
 ) -> str | None:
@@ -465,7 +481,8 @@ def _tables(selection: Selection) -> dict[str, pd.DataFrame]:
         _keys.HELD_OUT,
     )
     tables = {name: getattr(selection, name) for name in names}
-    where_any = {name: getattr(selection, name) for name in (_keys.COLUMNS, _keys.TEACHER)}
+    optional = (_keys.COLUMNS, _keys.TEACHER, _keys.BASE)
+    where_any = {name: getattr(selection, name) for name in optional}
     return tables | {name: table for name, table in where_any.items() if len(table)}
 
 
@@ -473,6 +490,7 @@ def _drop_previous(adata: AnnData, names: Keys) -> None:
     """Drop the predictions of an earlier selection under the same key."""
     table = adata.uns.get(names.uns, {}).get(_keys.TASKS)
     if table is not None:
+        adata.var = adata.var.drop(columns=names.imposed, errors="ignore")
         tasks = [KINDS[kind](name) for name, kind in table["kind"].items() if kind in KINDS]
         places = result_places(names, tasks)
         adata.obs = adata.obs.drop(columns=places["obs"], errors="ignore")
@@ -485,3 +503,5 @@ def _write_panel(adata: AnnData, names: Keys, table: pd.DataFrame) -> None:
     adata.var[names.selected] = table["selected"].to_numpy()
     adata.var[names.rank] = table["rank"].array
     adata.var[names.score] = table["score"].to_numpy(dtype=np.float32)
+    if "imposed" in table.columns:
+        adata.var[names.imposed] = table["imposed"].to_numpy()

@@ -493,7 +493,9 @@ def describe(
     whole = answers.by_size[n_genes] if is_known else predict(np.ones(n_genes, dtype=bool))
     tables = {name: table for name, table in vars(judgement).items() if name != "n_genes"}
     return Selection(
-        panel=panel_table(problem.var_names, trained.ranking, n_genes, attribution),
+        panel=panel_table(
+            problem.var_names, trained.ranking, n_genes, attribution, problem.rules.required
+        ),
         n_trained=module.n_genes,
         is_counts=problem.expression.is_counts,
         source=problem.expression.source,
