@@ -5,6 +5,7 @@ from yoto_sc.judge._exchanges import Exchange, Exchanges
 from yoto_sc.judge._judgement import Answers, Judgement, judge, path_sizes
 from yoto_sc.judge._linear_heads import HeadJudgement
 from yoto_sc.judge._ridge import ridge_path
+from yoto_sc.judge._roles import Role, is_measurable
 from yoto_sc.judge._scores import beyond_chance, mean_score, task_score
 from yoto_sc.judge._selection import Selection
 from yoto_sc.judge._splits import (
@@ -26,6 +27,7 @@ __all__ = [
     "Exchanges",
     "HeadJudgement",
     "Judgement",
+    "Role",
     "Selection",
     "Split",
     "all_cells",
@@ -35,6 +37,7 @@ __all__ = [
     "beyond_chance",
     "default_validation_size",
     "fold_cells",
+    "is_measurable",
     "judge",
     "mean_score",
     "panel_table",

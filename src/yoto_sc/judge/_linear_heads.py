@@ -27,10 +27,11 @@ class HeadJudgement:
     """How well heads that read some genes predict one task on cells they have not seen."""
 
     scores: NDArray[np.float64]  # macro-F1 or R²: on the cells, then on samples
-    by_class: NDArray[np.float64]  # F1 of each class on the cells; empty for numbers
+    by_class: NDArray[np.float64]  # F1 of each class, likewise, (n_samples, n_classes)
     error: float  # cross-entropy or squared error, relative to that of a constant guess
     slopes: NDArray[np.float32]  # minus the first derivative of the error, (n_obs, n_outputs)
     curvatures: NDArray[np.float32]  # its second derivative; 0 in cells that are not judged
+    predicted: NDArray[np.float64]  # of cells that are judged, (n_obs, n_outputs); others NaN
 
 
 class LogisticHead:
@@ -79,6 +80,35 @@ class LogisticHead:
             fitted.append(model.fit(values[train], self._labels[train], self._cell_weights[train]))
         return self._judge(values, fitted)
 
+    def role_errors(
+        self, judgement: HeadJudgement, marked: NDArray[np.intp]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Tell how badly each cell of some classes is told from those of the others.
+
+        It is the cross-entropy of the two sides, relative to that of a guess; both count for a
+        half. With no class on one side, that of all classes, which count by the heads' weights.
+
+        Returns
+        -------
+        The errors and the weights of the cells, each ``(n_obs,)``; 0 for cells not judged.
+        """
+        proba, labels = judgement.predicted, self._labels
+        judged = ~np.isnan(proba[:, 0]) & (labels >= 0)
+        inside = np.isin(labels, marked) & judged
+        if len(marked) in (0, self._n_classes):
+            right = proba[np.arange(len(labels)), labels]
+            weights, guess = np.where(judged, self._cell_weights, 0.0), self._guess_error
+        else:
+            on_side = proba[:, marked].sum(axis=1)
+            right = np.where(inside, on_side, 1 - on_side)
+            guess, weights = np.log(2), np.zeros(len(labels))
+            if inside.any() and (judged & ~inside).any():
+                for side in (inside, judged & ~inside):
+                    weights[side] = 1 / side.sum()
+        errors = np.zeros(len(labels))
+        errors[judged] = -np.log(np.clip(right[judged], 1e-12, 1)) / guess
+        return errors, weights
+
     def _new(self) -> LogisticRegression:
         return LogisticRegression(tol=_TOLERANCE, max_iter=_MAX_ITERATIONS, warm_start=True)
 
@@ -106,10 +136,11 @@ class LogisticHead:
         is_true = self._labels[:, None] == np.arange(self._n_classes)
         return HeadJudgement(
             mean_of_defined(f1),
-            f1[0],
+            f1,
             -float((weights * is_true * np.log(np.maximum(proba, 1e-12))).sum()),
             (weights * (is_true - proba)).astype(np.float32),
             (weights * proba * (1 - proba)).astype(np.float32),
+            np.where(judged[:, None], proba, np.nan),
         )
 
 
@@ -147,10 +178,11 @@ class RidgeHead:
         curvatures = np.repeat((2 * judged / unit)[:, None], self._n_outputs, axis=1)
         return HeadJudgement(
             scores,
-            np.empty(0),
+            np.empty((len(scores), 0)),
             1 - float(scores[0]),
             (2 * residuals / unit).astype(np.float32),
             curvatures.astype(np.float32),
+            predicted,
         )
 
     def refit(
@@ -160,12 +192,27 @@ class RidgeHead:
         del position, correlation
         return self.fit(values)
 
+    def role_errors(
+        self, judgement: HeadJudgement, marked: NDArray[np.intp]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return squared errors, relative to the variance; see :class:`LogisticHead`."""
+        del marked
+        labels = self._labels.reshape(judgement.predicted.shape)
+        judged = ~np.isnan(judgement.predicted).any(axis=1)
+        errors, weights = np.zeros(len(labels)), judged.astype(np.float64)
+        if judged.any():
+            residuals = labels[judged] - judgement.predicted[judged]
+            unit = float(labels[judged].var(axis=0).sum())
+            errors[judged] = (residuals**2).sum(axis=1) / max(unit, 1e-12)
+        return errors, weights
+
 
 def _nothing(weights: NDArray[np.float32], n_outputs: int, n_classes: int) -> HeadJudgement:
     """Judgement where no cell can be judged: scores are NaN, and no gene gains anything."""
     zeros = np.zeros((weights.shape[1], n_outputs), dtype=np.float32)
-    by_class = np.full(n_classes, np.nan)
-    return HeadJudgement(np.full(len(weights), np.nan), by_class, 0.0, zeros, zeros)
+    by_class = np.full((len(weights), n_classes), np.nan)
+    predicted = np.full(zeros.shape, np.nan)
+    return HeadJudgement(np.full(len(weights), np.nan), by_class, 0.0, zeros, zeros, predicted)
 
 
 LINEAR_HEADS: dict[str, type[LogisticHead | RidgeHead]] = {

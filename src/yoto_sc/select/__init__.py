@@ -2,6 +2,7 @@
 
 from yoto_sc.select._attribution import confusion_without
 from yoto_sc.select._batches import batch_spread
+from yoto_sc.select._profiles import Profile
 from yoto_sc.select._screening import Screening, survey
 from yoto_sc.select._stepwise import stepwise_order
 from yoto_sc.select._targets import Classes, Numbers, Target, Vectors
@@ -9,6 +10,7 @@ from yoto_sc.select._targets import Classes, Numbers, Target, Vectors
 __all__ = [
     "Classes",
     "Numbers",
+    "Profile",
     "Screening",
     "Target",
     "Vectors",

@@ -16,6 +16,7 @@ from yoto_sc.select._batches import (
     without_batches,
 )
 from yoto_sc.select._moments import RIDGE, DirectionMoments, PairMoments, mean_lambda
+from yoto_sc.select._profiles import Profile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from yoto_sc.select._moments import Moments
 
 _EPS = 1e-9
+_N_BINS = 8
+"""Numbers have a profile over so many classes of equal size."""
 _N_DIRECTIONS = 50
 """A vector of more columns is screened for by so many principal components."""
 
@@ -41,6 +44,10 @@ class Sums:
 
     by_column: NDArray[np.float64]
     squares: NDArray[np.float64]
+
+    def of_genes(self, genes: NDArray[np.intp]) -> Sums:
+        """Return the sums of some genes."""
+        return Sums(self.by_column[:, genes], self.squares[genes])
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +107,10 @@ class Target(ABC):
         two points on the regression line, and what is around it; of vectors, the covariances of
         the columns with the genes, and those of the genes.
         """
+
+    @abstractmethod
+    def profiled(self) -> Classes | Vectors:
+        """Return what profiles of genes are taken over: numbers become classes of equal size."""
 
     def within(self, batches: NDArray[np.intp] | None) -> Self:
         """Let differences between `batches` count for nothing; of one batch, there are none."""
@@ -251,6 +262,13 @@ class Classes(Target):
         within[np.diag_indices_from(within)] += ridge
         return PairMoments(between / lengths[:, None], within, self._weights())
 
+    def profiled(self) -> Classes:
+        return self
+
+    def profile(self, sums: Sums) -> Profile:
+        """Return how genes are expressed over the classes that occur, in the order of the codes."""
+        return Profile.of_classes(self._n_class()[:, 0], sums.by_column, sums.squares)
+
     def _weights(self) -> NDArray[np.float64]:
         """Return what each class that occurs counts for, ``(n_present,)``."""
         if self.labels.ndim == 2:
@@ -319,6 +337,14 @@ class Numbers(Target):
         within[np.diag_indices_from(within)] += ridge
         return PairMoments(np.vstack([-between, between]), within, np.ones(2))
 
+    def profiled(self) -> Classes:
+        seen = self.seen
+        numbers = self.labels[seen].astype(np.float64)
+        edges = np.quantile(numbers, np.linspace(0, 1, _N_BINS + 1)[1:-1]) if len(numbers) else []
+        codes = np.full(len(self.labels), -1)
+        codes[seen] = np.searchsorted(edges, numbers, side="right")
+        return Classes(codes, self.weight, batches=self.batches)
+
     def _standardized(self) -> NDArray[np.float64]:
         target = self.labels[self.seen].astype(np.float64)
         target -= target.mean()
@@ -373,6 +399,18 @@ class Vectors(Target):
         projections = ((columns / np.sqrt(n)).astype(np.float32).T @ x).astype(np.float64) / scale
         covariance[np.diag_indices_from(covariance)] += ridge
         return DirectionMoments(projections, covariance, shares)
+
+    def profiled(self) -> Vectors:
+        return self
+
+    def profile(self, sums: Sums) -> Profile:
+        """Return how genes vary with the directions, which weigh by their variance."""
+        n, shares = int(self.seen.sum()), self._directions()[1]
+        return Profile.of_columns(
+            n,
+            np.sqrt(shares)[:, None] * sums.by_column[1:] / n,
+            self._squared_correlations(sums),
+        )
 
     def _squared_correlations(self, sums: Sums) -> NDArray[np.float64]:
         """Return those of each direction with each gene, ``(n_directions, n_vars)``."""

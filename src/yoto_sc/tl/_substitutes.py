@@ -13,10 +13,10 @@ from yoto_sc._checks import as_list, check_adata, check_integer, check_split_key
 from yoto_sc._keys import DEFAULT_KEY, PARAMS, Keys
 from yoto_sc._panel import Panel
 from yoto_sc._problem import Problem
-from yoto_sc._progress import shows_progress
+from yoto_sc._progress import progress, shows_progress
 from yoto_sc._threads import one_thread
 from yoto_sc.data import KINDS, former_layer, layer_of, named_tasks
-from yoto_sc.judge import Exchanges
+from yoto_sc.judge import Exchanges, is_measurable
 from yoto_sc.metrics import standard_deviation
 from yoto_sc.rules import Requirements
 from yoto_sc.teach import with_components
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from anndata import AnnData
+    from numpy.typing import NDArray
 
     from yoto_sc.data import Task
-    from yoto_sc.judge import Exchange, HeadJudgement
+    from yoto_sc.judge import Exchange, HeadJudgement, Role
     from yoto_sc.model import YOTO
 
 
@@ -43,16 +44,23 @@ def substitutes(
 ) -> pd.DataFrame:
     """Tell what each panel gene is for, and what its best replacements cost.
 
-    Each gene is dropped from the panel, and other genes are put in its place. Linear heads
-    (logistic regression, ridge regression) are refitted every time and judged by five-fold
-    cross-validation, on at most 5,000 cells that are drawn at random from those with a label. The
-    genes to try are those with the largest score statistic (Rao 1948) on the errors that the
-    heads make without the gene. Vectors and the transcriptome have one ridge regression for all
-    columns.
+    Like is replaced by like. Each gene has a role: the task of which the panel tells most less
+    without it, and the classes in it that the gene marks. Substitutes are the genes that keep most
+    of this role. The profile of mean expression over the classes says how much that would be, by
+    what is expressed and by fold changes: a gene that other classes express as well is no
+    substitute for a marker. Linear heads (logistic regression, ridge regression) that are refitted
+    with the substitute say the same by the error that they make in the role. The two are averaged
+    by their precision, as in meta-analysis, if the heads lose measurably without the gene.
+    Otherwise profiles decide alone. For numbers, classes are eighths of the cells; vectors and the
+    transcriptome have the covariances with their columns as profiles, and one ridge regression.
 
-    Substitutes are found and ranked on two of the five folds, and all scores are stated on the
-    other three: cells that neither the heads nor the choice of the substitute have seen, though
-    the selection of the panel may have.
+    A gene that alone tells about no task (F test, p < 0.001) has no role. It is replaced by the
+    genes with the largest score statistic (Rao 1948) on the errors that heads make without it.
+
+    Heads are judged by five-fold cross-validation, on at most 5,000 cells that are drawn at random
+    from those with a label. Roles and substitutes are found without the cells of two folds, and
+    all scores and losses are stated on these: cells that neither the heads nor the choice of the
+    substitute have seen, though the selection of the panel may have.
 
     Parameters
     ----------
@@ -76,10 +84,27 @@ def substitutes(
     One row for each gene, substitute and task, the best substitutes first, with the columns
 
     ``gene``, ``rank``, ``substitute``
-        The panel gene, and its substitute, of which rank 1 is the best: the one whose heads have
-        the smallest held-out loss, as means over tasks by their weights. With each of them, the
+        The panel gene, and its substitute, of which rank 1 is the best. With each of them, the
         panel still meets the rules of the selection (`exclude`, `candidates`, `budget`, …). A gene
         without any has one row for each task, where ``rank`` and ``substitute`` are missing.
+    ``verdict``
+        ``"not needed"``: the role loses nothing measurable if the gene is left out without any
+        substitute. Otherwise ``"as good"`` or ``"worse"``, as the role loses nothing measurable
+        with the substitute, or something; ``"no substitute"``, if there is none. Measurable is
+        what is beyond two standard errors, and 0.02. Missing if the gene has no role.
+    ``role_task``, ``role_classes``
+        The role: its task, and the classes that the gene marks, those above the widest gap in its
+        mean expression. ``"all but …"`` names those below, if they are fewer; missing where there
+        are no classes, or no gap beyond noise.
+    ``role_dropped_loss``, ``role_dropped_loss_se``
+        By how much the error in the role rises without the gene, and the standard error of that:
+        over bootstrap samples of the cells, or of the groups if the selection had a ``split_key``.
+        The error is the cross-entropy of the marked classes against the others, both counting for
+        a half, or the squared error; 1 is that of a guess.
+    ``role_kept``
+        How much of the role the substitute keeps, at most about 1. Substitutes are ranked by it.
+    ``role_loss``, ``role_loss_se``
+        By how much the error in the role rises with the substitute, and its standard error.
     ``correlation``
         Pearson correlation of the two genes.
     ``task``, ``metric``
@@ -87,13 +112,12 @@ def substitutes(
     ``score``
         Held-out score of the panel as it is.
     ``loss``, ``loss_se``
-        By how much the score falls with the substitute, and the standard error of that: over
-        bootstrap samples of the cells, or of the groups if the selection had a ``split_key``.
+        By how much the score falls with the substitute, and the standard error of that.
     ``dropped_loss``, ``dropped_loss_se``
         By how much the score falls without the gene, and the standard error of that.
     ``dropped_category``, ``dropped_category_loss``
-        The class whose F1 falls most without the gene, and by how much; missing for tasks
-        without classes.
+        The class whose F1 falls most without the gene, and by how much. It is not named unless
+        its fall is beyond two standard errors, and that of the next class by one.
 
     Raises
     ------
@@ -146,13 +170,11 @@ def substitutes(
             adata.var_names.get_indexer(pd.Index(panel)),
             rng,
         )
-        rows = [
-            row
-            for position in positions
-            for row in _rows(
-                adata.var_names, problem.tasks, exchanges.whole, exchanges.measure(position, n)
-            )
-        ]
+        rows: list[dict[str, Any]] = []
+        with progress("Trying substitutes", len(positions), "gene") as done:
+            for position in positions:
+                rows += _rows(adata.var_names, problem.tasks, exchanges, position, n)
+                done()
     return pd.DataFrame(rows).astype({"rank": "Int64"})
 
 
@@ -263,18 +285,17 @@ def _positions(panel: list[str], genes: list[str]) -> list[int]:
 
 
 def _rows(
-    var_names: pd.Index,
-    tasks: Sequence[Task],
-    whole: Sequence[HeadJudgement],
-    measured: Iterator[Exchange],
+    var_names: pd.Index, tasks: Sequence[Task], exchanges: Exchanges, position: int, n: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows of one gene; `measured` begins with the panel that lacks it."""
-    dropped = next(measured)
-    found: list[Exchange] = list(measured)
+    """Yield the rows of one gene."""
+    dropped, *found = exchanges.measure(position, n)
+    whole = exchanges.whole
+    of_gene = _role_columns(tasks, exchanges.roles[position], dropped)
     for rank, exchange in enumerate(found or [dropped], start=1):
-        for position, task in enumerate(tasks):
-            before, without = whole[position], dropped.judgements[position]
-            after = exchange.judgements[position]
+        verdict = _verdict(dropped.role_losses, exchange.role_losses if found else None)
+        for place, task in enumerate(tasks):
+            before, without = whole[place], dropped.judgements[place]
+            after = exchange.judgements[place]
             category, category_loss = _worst_category(task, before, without)
             substitute = exchange.substitute
             is_swap = substitute is not None
@@ -282,6 +303,11 @@ def _rows(
                 "gene": var_names[exchange.gene],
                 "rank": rank if is_swap else pd.NA,
                 "substitute": None if substitute is None else var_names[substitute],
+                "verdict": verdict,
+                **of_gene,
+                "role_kept": exchange.kept,
+                "role_loss": exchange.role_losses[0] if is_swap else np.nan,
+                "role_loss_se": standard_deviation(exchange.role_losses[1:]) if is_swap else np.nan,
                 "correlation": exchange.correlation,
                 "task": task.name,
                 "metric": task.metric,
@@ -295,6 +321,40 @@ def _rows(
             }
 
 
+def _role_columns(tasks: Sequence[Task], role: Role | None, dropped: Exchange) -> dict[str, Any]:
+    """Return what a gene is for, and what its role loses without it."""
+    losses = dropped.role_losses
+    task = None if role is None else tasks[role.task]
+    return {
+        "role_task": None if task is None else task.name,
+        "role_classes": None if role is None or task is None else _classes(task, role),
+        "role_dropped_loss": losses[0],
+        "role_dropped_loss_se": standard_deviation(losses[1:]),
+    }
+
+
+def _classes(task: Task, role: Role) -> str | None:
+    """Name the classes that a gene marks; of most classes, those that it does not mark."""
+    names = [str(category) for category in task.categories]
+    marked = [names[code] for code in role.marked]
+    if not marked:
+        return None
+    if len(marked) <= len(names) / 2:
+        return ", ".join(marked)
+    return "all but " + ", ".join(name for name in names if name not in marked)
+
+
+def _verdict(dropped: NDArray[np.float64], swapped: NDArray[np.float64] | None) -> str | None:
+    """Say in words what becomes of a gene's role; nothing, where that was not judged."""
+    if np.isnan(dropped[0]):
+        return None
+    if not is_measurable(dropped):
+        return "not needed"
+    if swapped is None:
+        return "no substitute"
+    return "worse" if is_measurable(swapped) else "as good"
+
+
 def _loss(before: HeadJudgement, after: HeadJudgement) -> float:
     return float(before.scores[0] - after.scores[0])
 
@@ -304,8 +364,12 @@ def _standard_error(before: HeadJudgement, after: HeadJudgement) -> float:
 
 
 def _worst_category(task: Task, before: HeadJudgement, after: HeadJudgement) -> tuple[Any, float]:
+    """Name the class that loses measurably, and measurably more than any other."""
     losses = before.by_class - after.by_class
-    if not np.isfinite(losses).any():
+    known = np.flatnonzero(np.isfinite(losses[0]))
+    if not len(known):
         return None, float("nan")
-    worst = int(np.nanargmax(losses))
-    return task.categories[worst], float(losses[worst])
+    worst, *others = known[np.argsort(-losses[0, known], kind="stable")]
+    ahead = losses[:, worst] - (losses[:, others[0]] if others else 0.0)
+    is_clear = is_measurable(losses[:, worst], 0.0) and ahead[0] > standard_deviation(ahead[1:])
+    return (task.categories[worst] if is_clear else None), float(losses[0, worst])
