@@ -94,7 +94,7 @@ def test_substitutes_by_key_and_by_model_are_the_same(done: Done) -> None:
     metrics = ["macro_f1" if task in ("type", "number") else "r2" for task in tasks]
     assert list(by_key["metric"]) == metrics * 4
     assert np.isfinite(by_key[["score", "loss", "loss_se", "dropped_loss"]]).all(axis=None)
-    assert (by_key["dropped_category"].notna() == (by_key["metric"] == "macro_f1")).all()
+    assert (by_key["dropped_category_loss"].notna() == (by_key["metric"] == "macro_f1")).all()
 
 
 def test_substitutes_know_the_weights_by_key(done: Done) -> None:

@@ -5,7 +5,7 @@ from yoto_sc.judge._exchanges import Exchange, Exchanges
 from yoto_sc.judge._judgement import Answers, Judgement, judge, path_sizes
 from yoto_sc.judge._linear_heads import HeadJudgement
 from yoto_sc.judge._ridge import ridge_path
-from yoto_sc.judge._roles import Role, is_measurable
+from yoto_sc.judge._roles import Role, is_measurable, verdict_on
 from yoto_sc.judge._scores import beyond_chance, mean_score, task_score
 from yoto_sc.judge._selection import Selection
 from yoto_sc.judge._splits import (
@@ -46,5 +46,6 @@ __all__ = [
     "ridge_path",
     "split_cells",
     "task_score",
+    "verdict_on",
     "without_table",
 ]

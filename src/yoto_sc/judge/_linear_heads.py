@@ -97,11 +97,12 @@ class LogisticHead:
         inside = np.isin(labels, marked) & judged
         if len(marked) in (0, self._n_classes):
             right = proba[np.arange(len(labels)), labels]
-            weights, guess = np.where(judged, self._cell_weights, 0.0), self._guess_error
+            guess = self._guess_error
+            weights: NDArray[np.float64] = np.where(judged, self._cell_weights, 0.0)
         else:
             on_side = proba[:, marked].sum(axis=1)
             right = np.where(inside, on_side, 1 - on_side)
-            guess, weights = np.log(2), np.zeros(len(labels))
+            guess, weights = float(np.log(2)), np.zeros(len(labels))
             if inside.any() and (judged & ~inside).any():
                 for side in (inside, judged & ~inside):
                     weights[side] = 1 / side.sum()
@@ -199,11 +200,12 @@ class RidgeHead:
         del marked
         labels = self._labels.reshape(judgement.predicted.shape)
         judged = ~np.isnan(judgement.predicted).any(axis=1)
-        errors, weights = np.zeros(len(labels)), judged.astype(np.float64)
+        errors: NDArray[np.float64] = np.zeros(len(labels))
+        weights: NDArray[np.float64] = judged.astype(np.float64)
         if judged.any():
             residuals = labels[judged] - judgement.predicted[judged]
             unit = float(labels[judged].var(axis=0).sum())
-            errors[judged] = (residuals**2).sum(axis=1) / max(unit, 1e-12)
+            errors[judged] = np.asarray((residuals**2).sum(axis=1)) / max(unit, 1e-12)
         return errors, weights
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from yoto_sc.data import Task
     from yoto_sc.judge._linear_heads import HeadJudgement, LogisticHead, RidgeHead
     from yoto_sc.select import Profile, Target
 
@@ -27,6 +26,11 @@ _SURE = 2.0
 """A loss is measurable if it is beyond so many standard errors."""
 _SMALLEST = 0.02
 """Less of a guess's error is no loss in a role: penalised heads lose it without a copy, too."""
+
+
+_UNSURE = "too few cells"
+_LARGEST = 0.1
+"""A loss above this that is within noise is no loss of nothing: cells are too few to tell."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,29 @@ def role_losses(
 def is_measurable(losses: NDArray[Any], smallest: float = _SMALLEST) -> bool:
     """Whether a loss, followed by losses on samples of the cells, is beyond noise."""
     return bool(losses[0] > max(_SURE * standard_deviation(losses[1:]), smallest))
+
+
+def verdict_on(dropped: NDArray[np.float64], swapped: NDArray[np.float64] | None) -> str | None:
+    """Say in words what becomes of a role without its gene, and with a substitute.
+
+    Parameters
+    ----------
+    dropped, swapped
+        Losses, as :func:`role_losses` returns them; `None`: there is no substitute.
+
+    Returns
+    -------
+    `None` if it was not judged.
+    """
+    if np.isnan(dropped[0]):
+        return None
+    if not is_measurable(dropped):
+        return "not needed" if dropped[0] <= _LARGEST else _UNSURE
+    if swapped is None:
+        return "no substitute"
+    if is_measurable(swapped):
+        return "worse"
+    return "as good" if swapped[0] <= _LARGEST else _UNSURE
 
 
 def still_kept(

@@ -266,7 +266,7 @@ class Classes(Target):
         return self
 
     def profile(self, sums: Sums) -> Profile:
-        """Return how genes are expressed over the classes that occur, in the order of the codes."""
+        """Return how genes are expressed over the classes that occur, in order of their codes."""
         return Profile.of_classes(self._n_class()[:, 0], sums.by_column, sums.squares)
 
     def _weights(self) -> NDArray[np.float64]:
@@ -340,9 +340,10 @@ class Numbers(Target):
     def profiled(self) -> Classes:
         seen = self.seen
         numbers = self.labels[seen].astype(np.float64)
-        edges = np.quantile(numbers, np.linspace(0, 1, _N_BINS + 1)[1:-1]) if len(numbers) else []
         codes = np.full(len(self.labels), -1)
-        codes[seen] = np.searchsorted(edges, numbers, side="right")
+        if len(numbers):
+            edges = np.quantile(numbers, np.linspace(0, 1, _N_BINS + 1)[1:-1])
+            codes[seen] = np.searchsorted(edges, numbers, side="right")
         return Classes(codes, self.weight, batches=self.batches)
 
     def _standardized(self) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from yoto_sc._problem import Problem
 from yoto_sc._progress import progress, shows_progress
 from yoto_sc._threads import one_thread
 from yoto_sc.data import KINDS, former_layer, layer_of, named_tasks
-from yoto_sc.judge import Exchanges, is_measurable
+from yoto_sc.judge import Exchanges, is_measurable, verdict_on
 from yoto_sc.metrics import standard_deviation
 from yoto_sc.rules import Requirements
 from yoto_sc.teach import with_components
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from anndata import AnnData
-    from numpy.typing import NDArray
 
     from yoto_sc.data import Task
     from yoto_sc.judge import Exchange, HeadJudgement, Role
     from yoto_sc.model import YOTO
+
+
+_TINY = 1e-6
 
 
 @shows_progress
@@ -91,7 +93,8 @@ def substitutes(
         ``"not needed"``: the role loses nothing measurable if the gene is left out without any
         substitute. Otherwise ``"as good"`` or ``"worse"``, as the role loses nothing measurable
         with the substitute, or something; ``"no substitute"``, if there is none. Measurable is
-        what is beyond two standard errors, and 0.02. Missing if the gene has no role.
+        what is beyond two standard errors, and 0.02. ``"too few cells"``: it may be much, above
+        0.1, but is not measurable. Missing if the gene has no role.
     ``role_task``, ``role_classes``
         The role: its task, and the classes that the gene marks, those above the widest gap in its
         mean expression. ``"all but …"`` names those below, if they are fewer; missing where there
@@ -117,7 +120,7 @@ def substitutes(
         By how much the score falls without the gene, and the standard error of that.
     ``dropped_category``, ``dropped_category_loss``
         The class whose F1 falls most without the gene, and by how much. It is not named unless
-        its fall is beyond two standard errors, and that of the next class by one.
+        its fall, and by how much that exceeds the next one, are beyond two standard errors.
 
     Raises
     ------
@@ -292,7 +295,8 @@ def _rows(
     whole = exchanges.whole
     of_gene = _role_columns(tasks, exchanges.roles[position], dropped)
     for rank, exchange in enumerate(found or [dropped], start=1):
-        verdict = _verdict(dropped.role_losses, exchange.role_losses if found else None)
+        in_role = exchange.role_losses
+        verdict = verdict_on(dropped.role_losses, in_role if found else None)
         for place, task in enumerate(tasks):
             before, without = whole[place], dropped.judgements[place]
             after = exchange.judgements[place]
@@ -306,8 +310,8 @@ def _rows(
                 "verdict": verdict,
                 **of_gene,
                 "role_kept": exchange.kept,
-                "role_loss": exchange.role_losses[0] if is_swap else np.nan,
-                "role_loss_se": standard_deviation(exchange.role_losses[1:]) if is_swap else np.nan,
+                "role_loss": in_role[0] if is_swap else np.nan,
+                "role_loss_se": standard_deviation(in_role[1:]) if is_swap else np.nan,
                 "correlation": exchange.correlation,
                 "task": task.name,
                 "metric": task.metric,
@@ -344,17 +348,6 @@ def _classes(task: Task, role: Role) -> str | None:
     return "all but " + ", ".join(name for name in names if name not in marked)
 
 
-def _verdict(dropped: NDArray[np.float64], swapped: NDArray[np.float64] | None) -> str | None:
-    """Say in words what becomes of a gene's role; nothing, where that was not judged."""
-    if np.isnan(dropped[0]):
-        return None
-    if not is_measurable(dropped):
-        return "not needed"
-    if swapped is None:
-        return "no substitute"
-    return "worse" if is_measurable(swapped) else "as good"
-
-
 def _loss(before: HeadJudgement, after: HeadJudgement) -> float:
     return float(before.scores[0] - after.scores[0])
 
@@ -371,5 +364,5 @@ def _worst_category(task: Task, before: HeadJudgement, after: HeadJudgement) -> 
         return None, float("nan")
     worst, *others = known[np.argsort(-losses[0, known], kind="stable")]
     ahead = losses[:, worst] - (losses[:, others[0]] if others else 0.0)
-    is_clear = is_measurable(losses[:, worst], 0.0) and ahead[0] > standard_deviation(ahead[1:])
+    is_clear = is_measurable(losses[:, worst], _TINY) and is_measurable(ahead, _TINY)
     return (task.categories[worst] if is_clear else None), float(losses[0, worst])
