@@ -199,13 +199,12 @@ class RidgeHead:
         """Return squared errors, relative to the variance; see :class:`LogisticHead`."""
         del marked
         labels = self._labels.reshape(judgement.predicted.shape)
-        judged = ~np.isnan(judgement.predicted).any(axis=1)
-        errors: NDArray[np.float64] = np.zeros(len(labels))
-        weights: NDArray[np.float64] = judged.astype(np.float64)
+        judged = np.asarray(~np.isnan(judgement.predicted).any(axis=1))
+        errors, weights = np.zeros(len(labels)), judged.astype(np.float64)
         if judged.any():
             residuals = labels[judged] - judgement.predicted[judged]
             unit = float(labels[judged].var(axis=0).sum())
-            errors[judged] = np.asarray((residuals**2).sum(axis=1)) / max(unit, 1e-12)
+            errors[judged] = (residuals**2).sum(axis=1) / max(unit, 1e-12)
         return errors, weights
 
 

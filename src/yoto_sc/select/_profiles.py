@@ -60,6 +60,10 @@ class Profile:
             Of expression over the cells of each class, ``(n_classes, n_vars)``.
         squares
             Of squared expression over all of them, ``(n_vars,)``.
+
+        Returns
+        -------
+        The profile, with means.
         """
         n, n_classes, counts = n_cells.sum(), len(n_cells), n_cells[:, None]
         overall = sums.sum(axis=0) / n
@@ -95,6 +99,10 @@ class Profile:
             Of the genes with the columns, which weigh by their variance.
         squared_correlations
             Likewise, each column alone.
+
+        Returns
+        -------
+        The profile, without means.
         """
         free = max(n_cells - 2, 1)
         ratio = squared_correlations / np.maximum(1 - squared_correlations, _TINY) * free
