@@ -77,8 +77,8 @@ def test_logistic_head(cells, missing):
         expected = f1_score(true, predicted[seen].repeat(times[seen]), average="macro")
         assert score == pytest.approx(expected, abs=0.02)
     by_class = f1_score(codes[seen], predicted[seen], labels=[0, 1, 2], average=None)
-    np.testing.assert_allclose(judgement.by_class[:3], by_class, atol=0.02)
-    assert np.isnan(judgement.by_class[3])
+    np.testing.assert_allclose(judgement.by_class[0][:3], by_class, atol=0.02)
+    assert np.isnan(judgement.by_class[0][3])
     log_proba = np.log(np.maximum(proba, 1e-12))
     assert judgement.error == pytest.approx(error_of(log_proba, codes, seen), rel=1e-3)
 
@@ -148,7 +148,7 @@ def test_ridge_head(cells, missing):
         expected = r2_score(numbers[seen].repeat(times[seen]), predicted[seen].repeat(times[seen]))
         assert score == pytest.approx(expected, rel=1e-4)
     assert judgement.error == pytest.approx(1 - r2_score(numbers[seen], predicted[seen]), rel=1e-4)
-    assert len(judgement.by_class) == 0
+    assert len(judgement.by_class[0]) == 0
     total = ((numbers[seen] - numbers[seen].mean()) ** 2).sum()
     slopes = np.where(seen, 2 * (np.nan_to_num(numbers) - predicted) / total, 0)
     np.testing.assert_allclose(judgement.slopes[:, 0], slopes, rtol=1e-3, atol=1e-7)
@@ -177,8 +177,8 @@ def test_nothing_to_learn_from_or_to_judge(cells, empty):
     for judgement, n_outputs, n_classes in ((logistic, N_CLASSES, N_CLASSES), (ridge, 1, 0)):
         assert judgement.scores.shape == (8,)
         assert np.isnan(judgement.scores).all()
-        assert judgement.by_class.shape == (n_classes,)
-        assert np.isnan(judgement.by_class).all()
+        assert judgement.by_class[0].shape == (n_classes,)
+        assert np.isnan(judgement.by_class[0]).all()
         assert judgement.error == 0
         assert judgement.slopes.shape == (N_OBS, n_outputs)
         assert not judgement.slopes.any()

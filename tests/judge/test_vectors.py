@@ -64,7 +64,7 @@ def test_a_ridge_head_predicts_all_columns(cells: Any) -> None:
         repeated = (a[seen].repeat(times[seen], axis=0) for a in (vectors, predicted))
         assert score == pytest.approx(weighted(*repeated), rel=1e-4)
     assert judgement.error == pytest.approx(1 - weighted(vectors[seen], predicted[seen]), rel=1e-4)
-    assert len(judgement.by_class) == 0
+    assert judgement.by_class.shape[1] == 0
     total = seen.sum() * vectors[seen].var(axis=0).sum()
     slopes = np.where(seen[:, None], 2 * (vectors - predicted) / total, 0)
     np.testing.assert_allclose(judgement.slopes, slopes, rtol=1e-3, atol=1e-7)
