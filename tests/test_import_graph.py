@@ -45,7 +45,7 @@ LAYERS = {
     "_version": layer(),
     "_threads": layer(libraries={"threadpoolctl"}),
     "_keys": layer(),
-    "_workers": layer(libraries={"torch"}),
+    "_workers": layer(libraries={"dask", "torch"}),
     "_progress": layer(libraries={"tqdm"}),
     "_lazy": layer(libraries=TABLES),
     "_genes": layer(libraries={"pandas"}),
@@ -58,7 +58,8 @@ LAYERS = {
     "metrics": layer(libraries={"numpy", "scipy", "sklearn", "pandas"}),
     # What is asked.
     "data": layer(
-        {"_keys", "_checks", "_lazy", "_progress", "select", "metrics"}, TABLES | {"dask"}
+        {"_keys", "_checks", "_lazy", "_progress", "_workers", "select", "metrics"},
+        TABLES | {"dask"},
     ),
     "assay": layer({"_progress", "data"}, TABLES | {"sklearn"}),
     "rules": layer({"_checks", "_genes", "data"}, TABLES),

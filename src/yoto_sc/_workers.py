@@ -31,6 +31,16 @@ def may_move(accelerator: str, trainer_kwargs: Mapping[str, Any]) -> bool:
     return accelerator == "cpu" or (accelerator == "auto" and not has_gpu)
 
 
+def n_threads() -> int:
+    """Return how many threads of dask work on what is computed, here or on the workers."""
+    client = _client()
+    if client is not None:
+        return sum(client.nthreads().values())
+    from dask.system import CPU_COUNT
+
+    return int(CPU_COUNT)
+
+
 def aside(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
     """Let a worker begin with something; what comes of it is had by calling what is returned.
 

@@ -11,20 +11,31 @@ import scipy.sparse as sp
 from anndata.abc import CSCDataset, CSRDataset
 
 from yoto_sc._progress import progress
+from yoto_sc._workers import n_threads
 from yoto_sc.data._expression import Expression, Reduced, logged, row_blocks, rows_of_block
 from yoto_sc.data._in_memory import MemoryExpression
-from yoto_sc.data._values import Extremes, canonical, check_dtype, drained, no_rows, stacked
+from yoto_sc.data._values import (
+    Extremes,
+    appended,
+    canonical,
+    check_dtype,
+    no_rows,
+    smallest_dtype,
+    stacked,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
 
 _HELD_BYTES = 2**30
 """Cells that are learned from are held in memory if they take no more than this."""
 _STORED_BYTES = 8
 """A value that is not zero, and its place."""
+_AHEAD = 4
+"""Blocks that are read ahead by each thread."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +77,8 @@ class ChunkedExpression(Expression):
     def held(self) -> Expression:
         if self.n_obs * self.n_vars * self.density * _STORED_BYTES > _HELD_BYTES:
             return self
-        matrix = gathered(self.array, np.arange(self.n_obs), None, self.source)
+        dtype = smallest_dtype(self.maximum, are_integers=self.is_counts)
+        matrix = gathered(self.array, np.arange(self.n_obs), None, self.source, dtype)
         return MemoryExpression(self.source, self.is_counts, self.maximum, matrix)
 
     def blocks(
@@ -200,21 +212,41 @@ def computed(value: Any, parts: Sequence[Any], description: str) -> Any:
 
     A cluster has a dashboard for that.
     """
+    with progress(description, len(parts), "block") as done:
+        return _watched(value, parts, done)
+
+
+def _watched(value: Any, parts: Sequence[Any], done: Callable[[], None]) -> Any:
+    """Compute a delayed value, and call `done` after each of the `parts` in it."""
     from dask.callbacks import Callback
 
     keys = {part.key for part in parts}
+
+    def note(key: Any, *_: Any) -> None:
+        if key in keys:
+            done()
+
+    with Callback(posttask=note):  # type: ignore[no-untyped-call]
+        return value.compute()
+
+
+def _in_turn(parts: Sequence[Any], description: str) -> Iterator[Any]:
+    """Compute delayed parts, a few ahead of what is taken, so that few are held."""
+    from dask import delayed
+
+    size = _AHEAD * n_threads()
     with progress(description, len(parts), "block") as done:
-
-        def note(key: Any, *_: Any) -> None:
-            if key in keys:
-                done()
-
-        with Callback(posttask=note):  # type: ignore[no-untyped-call]
-            return value.compute()
+        for start in range(0, len(parts), size):
+            some = parts[start : start + size]
+            yield from _watched(delayed(some), some, done)
 
 
 def gathered(
-    array: Any, cells: NDArray[np.intp], genes: NDArray[np.intp] | None, source: str
+    array: Any,
+    cells: NDArray[np.intp],
+    genes: NDArray[np.intp] | None,
+    source: str,
+    dtype: DTypeLike = np.float32,
 ) -> sp.csr_matrix:
     """Bring some cells and genes into memory, in the given order, in one pass.
 
@@ -224,12 +256,15 @@ def gathered(
         Indices of shape ``(n_cells,)``.
     genes
         Indices of shape ``(n_genes,)``; `None`: all.
+    dtype
+        Values are stored so, which has to hold them.
     """
     from dask import delayed
 
     def of_chunk(chunk: Any, rows: NDArray[np.intp]) -> sp.csr_matrix:
         part = canonical(chunk[rows], source)
-        return part if genes is None else part[:, genes]
+        part = part if genes is None else part[:, genes]
+        return sp.csr_matrix(part.astype(dtype, copy=False))
 
     order = np.argsort(cells, kind="stable")
     ascending = cells[order]
@@ -244,7 +279,7 @@ def gathered(
         if last > first
     ]
     n_genes = array.shape[1] if genes is None else len(genes)
-    found = drained(list(computed(delayed(parts), parts, "Reading cells")), n_genes)
+    found = appended(_in_turn(parts, "Reading cells"), n_genes, dtype)
     if (order[1:] > order[:-1]).all():
         return found
     back = np.empty_like(order)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from yoto_sc.data._expression import Expression, row_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
@@ -27,7 +28,7 @@ class MemoryExpression(Expression):
     source, is_counts, maximum
         See :class:`Expression`.
     matrix
-        CSR matrix of shape ``(n_obs, n_vars)``, float32.
+        CSR matrix of shape ``(n_obs, n_vars)``: float32, or small integers.
     """
 
     matrix: sp.csr_matrix
@@ -69,4 +70,4 @@ class MemoryExpression(Expression):
             part: sp.csr_matrix = self.matrix[rows][:, columns]
         else:
             part = self.matrix[:, columns][rows]
-        return self._on_scale(part, raw=raw)
+        return self._on_scale(part.astype(np.float32, copy=False), raw=raw)

@@ -12,7 +12,7 @@ from yoto_sc.data._expression import row_blocks
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
 _PIECE = 2**23
 """So many values are looked at, at a time."""
@@ -106,21 +106,28 @@ def stacked(blocks: Sequence[sp.csr_matrix]) -> sp.csr_matrix:
     return sp.csr_matrix(sp.vstack(blocks, format="csr"))
 
 
-def drained(blocks: list[sp.csr_matrix], n_vars: int) -> sp.csr_matrix:
-    """Return blocks of rows as one matrix, and empty the list: no row is held twice for long."""
-    n_stored = sum(block.nnz for block in blocks)
-    data = np.empty(n_stored, dtype=np.float32)
-    indices = np.empty(n_stored, dtype=sp.get_index_dtype(maxval=max(n_stored, n_vars)))
-    indptr, at = [np.zeros(1, dtype=indices.dtype)], 0
-    blocks.reverse()
-    while blocks:
-        block = blocks.pop()
-        data[at : at + block.nnz] = block.data
-        indices[at : at + block.nnz] = block.indices
-        indptr.append(block.indptr[1:] + indices.dtype.type(at))
-        at += block.nnz
-    places = np.concatenate(indptr)
-    return sp.csr_matrix((data, indices, places), shape=(len(places) - 1, n_vars))
+def appended(blocks: Iterable[sp.csr_matrix], n_vars: int, dtype: DTypeLike) -> sp.csr_matrix:
+    """Return blocks of rows as one matrix; only the block at hand is held twice.
+
+    Values are stored as `dtype`, which has to hold them.
+    """
+    data, indices = np.empty(0, dtype=dtype), np.empty(0, dtype=np.int32)
+    ends = [np.zeros(1, dtype=np.int64)]
+    for block in blocks:
+        start, stop = len(data), len(data) + block.nnz
+        data.resize(stop, refcheck=False)
+        indices.resize(stop, refcheck=False)
+        data[start:] = block.data
+        indices[start:] = block.indices
+        ends.append(block.indptr[1:] + np.int64(start))
+    indptr = np.concatenate(ends)
+    return sp.csr_matrix((data, indices, indptr), shape=(len(indptr) - 1, n_vars))
+
+
+def smallest_dtype(maximum: float, *, are_integers: bool) -> DTypeLike:
+    """Return what stores values up to a maximum exactly, as float32 does, in the fewest bytes."""
+    small = are_integers and maximum <= np.iinfo(np.uint16).max
+    return np.min_scalar_type(int(maximum)) if small else np.float32
 
 
 def joined(n_rows: int, blocks: Iterable[Sequence[NDArray[Any]]]) -> list[NDArray[Any]]:
