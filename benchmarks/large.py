@@ -214,7 +214,7 @@ def main() -> None:
             done = subprocess.run(
                 [sys.executable, __file__, *words], capture_output=True, text=True, check=False
             )
-            found = {"error": done.stderr[-300:]} if done.returncode else {}
+            found = {"error": done.stderr.splitlines()[-1][:100]} if done.returncode else {}
             for line in done.stdout.splitlines():
                 if line.startswith("{"):
                     found |= json.loads(line)

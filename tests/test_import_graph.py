@@ -47,6 +47,7 @@ LAYERS = {
     "_keys": layer(),
     "_workers": layer(libraries={"dask", "torch"}),
     "_progress": layer(libraries={"tqdm"}),
+    "_memory": layer(),
     "_lazy": layer(libraries=TABLES),
     "_genes": layer(libraries={"pandas"}),
     "_gene_files": layer({"_genes"}, {"pandas"}),
@@ -58,7 +59,7 @@ LAYERS = {
     "metrics": layer(libraries={"numpy", "scipy", "sklearn", "pandas"}),
     # What is asked.
     "data": layer(
-        {"_keys", "_checks", "_lazy", "_progress", "_workers", "select", "metrics"},
+        {"_keys", "_checks", "_lazy", "_memory", "_progress", "_workers", "select", "metrics"},
         TABLES | {"dask"},
     ),
     "assay": layer({"_progress", "data"}, TABLES | {"sklearn"}),
@@ -72,6 +73,7 @@ LAYERS = {
     "train": layer(
         {
             "_checks",
+            "_memory",
             "_panel",
             "_problem",
             "_progress",

@@ -12,7 +12,15 @@ import pytest
 import scipy.sparse as sp
 from anndata.experimental import read_lazy
 
-from yoto_sc.data import ChunkedExpression, MemoryExpression, _expression, read_expression
+from yoto_sc import _memory
+from yoto_sc.data import (
+    ChunkedExpression,
+    MemoryExpression,
+    _chunked,
+    _expression,
+    read_expression,
+)
+from yoto_sc.data._values import smallest_dtype
 
 N_OBS, N_VARS = 31, 7
 ROWS = np.array([30, 2, 2, 17, 0])
@@ -137,6 +145,45 @@ def test_a_few_genes_come_into_memory(hold):
     few = read_expression(hold(values), genes=["g5", "g1"])
     assert isinstance(few, MemoryExpression)
     np.testing.assert_array_equal(few.take(None, None, raw=True).toarray(), values[:, [5, 1]])
+
+
+@both
+@either
+def test_what_is_held_is_the_same_in_fewer_bytes(hold, counts, raw, monkeypatch):
+    monkeypatch.setattr(_chunked, "_AHEAD", 1)  # a few blocks at a time
+    monkeypatch.setattr(_chunked, "n_threads", lambda: 2)
+    chunked = read_expression(hold(make_values(counts)))
+    held = chunked.held()
+    assert isinstance(held, MemoryExpression)
+    assert held.matrix.dtype == (np.uint8 if counts else np.float32)
+    assert_same(held.take(None, None, raw=raw), chunked.take(None, None, raw=raw))
+    assert_same(held.take(ROWS, None, raw=raw), chunked.take(ROWS, None, raw=raw))
+    weights, everything = sp.csr_matrix(np.arange(N_OBS)[:, None]), np.ones((N_OBS, 1), dtype=bool)
+    got, want = (e.reduce(weights, everything, raw=raw) for e in (held, chunked))
+    for mine, theirs in zip(got, want, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize(
+    ("maximum", "are_integers", "expected"),
+    [
+        (255, True, np.uint8),
+        (256, True, np.uint16),
+        (65_535, True, np.uint16),
+        (65_536, True, np.float32),
+        (7.5, False, np.float32),
+    ],
+)
+def test_no_value_is_changed_to_save_bytes(maximum, are_integers, expected):
+    assert smallest_dtype(maximum, are_integers=are_integers) == expected
+
+
+def test_memory_goes_back_where_the_system_can_take_it(monkeypatch):
+    _memory.give_back()
+    _memory._trim.cache_clear()
+    monkeypatch.setattr(_memory.ctypes, "CDLL", lambda name: object())  # another system
+    _memory.give_back()
+    _memory._trim.cache_clear()
 
 
 def test_blocks_read_no_chunk_twice():

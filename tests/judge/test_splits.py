@@ -328,7 +328,7 @@ def test_of_very_many_cells_some_are_learned_from_and_rare_classes_whole(monkeyp
     codes = make_codes(0, 1500, 400, 60, 10)
     other = make_codes(1200, 750, 20, seed=1)
     whole, parts = bound([codes, other], 300)
-    assert (len(parts.train), len(parts.validation)) == (300, 300)
+    assert (len(parts.train), len(parts.validation)) == (300, 150)
     for part, before in ((parts.train, whole.train), (parts.validation, whole.validation)):
         assert (np.diff(part) > 0).all()
         assert np.isin(part, before).all()
@@ -360,7 +360,7 @@ def test_few_cells_are_all_learned_from():
 
 def test_numbers_alone_are_drawn_at_random():
     _, parts = bound([np.random.default_rng(0).normal(size=500)], 100, size=0.5)
-    assert (len(parts.train), len(parts.validation)) == (100, 100)
+    assert (len(parts.train), len(parts.validation)) == (100, 50)
 
 
 def test_positions_among_all_cells_of_a_split():

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from anndata.abc import CSCDataset, CSRDataset
 
+from yoto_sc._memory import give_back
 from yoto_sc._progress import progress
 from yoto_sc._workers import n_threads
 from yoto_sc.data._expression import Expression, Reduced, logged, row_blocks, rows_of_block
@@ -227,7 +228,9 @@ def _watched(value: Any, parts: Sequence[Any], done: Callable[[], None]) -> Any:
             done()
 
     with Callback(posttask=note):  # type: ignore[no-untyped-call]
-        return value.compute()
+        found = value.compute()
+    give_back()
+    return found
 
 
 def _in_turn(parts: Sequence[Any], description: str) -> Iterator[Any]:

@@ -127,8 +127,8 @@ def bounded(
 
     Of the training cells, at most `max_cells` are left. They are drawn at random, but of each
     class of each task at least 500 stay, or all if it has fewer (and no more than half the places
-    are given so). Of the held-out cells as many are left at most, drawn at random, so that scores
-    are of classes as frequent as they are.
+    are given so). Of the held-out cells half as many are left at most, drawn at random, so that
+    scores are of classes as frequent as they are.
     """
     train = split.train
     if len(train) > max_cells:
@@ -141,7 +141,7 @@ def bounded(
             first |= (_occurrence(codes) < n_sure) & (codes >= 0)
         order = np.argsort(~first, kind="stable")
         train = np.sort(train[order[:max_cells]])
-    return Split(train, at_most(max_cells, split.validation, rng))
+    return Split(train, at_most(max_cells // 2, split.validation, rng))
 
 
 def _occurrence(codes: NDArray[np.int64]) -> NDArray[np.intp]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _EPS = 1e-9
 _N_BINS = 8
 """Numbers have a profile over so many classes of equal size."""
+_BLOCK_CELLS = 1024
+"""Cells that are brought to double precision at once."""
 _N_DIRECTIONS = 50
 """A vector of more columns is screened for by so many principal components."""
 
@@ -457,7 +459,12 @@ def _covariance(
     The cells, centred and multiplied by the roots of their weights, ``(n_obs, n_vars)``; the
     covariance, ``(n_vars, n_vars)``; and the standard deviations, ``(n_vars,)``.
     """
-    x = ((x - weights @ x) * np.sqrt(weights)[:, None]).astype(np.float32)
+    mean, roots = weights @ x, np.sqrt(weights)[:, None]
+    centred = np.empty_like(x)
+    for start in range(0, len(x), _BLOCK_CELLS):
+        rows = slice(start, start + _BLOCK_CELLS)
+        centred[rows] = (x[rows] - mean) * roots[rows]  # in double precision, then rounded
+    x = centred
     covariance = (x.T @ x).astype(np.float64)
     scale = np.sqrt(np.diagonal(covariance)) + 1e-8
     covariance /= np.outer(scale, scale)

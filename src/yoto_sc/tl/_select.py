@@ -229,10 +229,10 @@ def select(
     max_steps
         Number of minibatches to train for; `None`: a default that suits most data.
     max_cells
-        Number of cells to learn from at most, and of held-out cells to judge on; at least 1,000.
-        Where there are more, training cells are drawn at random, with at least 500 of each class,
-        and held-out cells at random. Rules on expression are judged on all cells, and all cells
-        are predicted. `None`: there is no bound.
+        Number of cells to learn from at most, and half as many held-out cells to judge on; at
+        least 1,000. Where there are more, training cells are drawn at random, with at least 500 of
+        each class, and held-out cells at random. Rules on expression are judged on all cells, and
+        all cells are predicted. `None`: there is no bound.
     accelerator, devices
         Where to train, as in Lightning's trainer.
     model_dir

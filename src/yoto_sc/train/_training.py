@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from yoto_sc._memory import give_back
 from yoto_sc._progress import progress
 from yoto_sc._workers import aside, may_move
 from yoto_sc.assay import Novelty, Reference
@@ -234,6 +235,7 @@ class Training:
         if (imitated := self.imitated) is not None:
             module.robust = self._elsewhere(module, data, start, imitated)
         module.eval()
+        give_back()  # before another training
         ranking = np.concatenate([start.genes[plan.ranking], start.others])
         return Trained(module, data, start.told, plan.history, lesson, ranking, trainer)
 
