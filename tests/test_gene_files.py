@@ -122,6 +122,21 @@ def test_the_panel_file_of_a_xenium_is_read(adata, tmp_path):
             Panel.read(path)
 
 
+@pytest.mark.parametrize("written", ["table", "list", "xenium"])
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "xlsx"])
+@pytest.mark.parametrize(
+    "layout", [xenium_metadata, merscope_codebook, european_excel, gencode, a_gene_a_line]
+)
+def test_what_is_read_is_written_and_read_again(layout, suffix, written, adata, tmp_path):
+    (tmp_path / "given.csv").write_text(layout(adata), encoding="utf-8")
+    panel, path = Panel.read(tmp_path / "given.csv", adata), tmp_path / f"order.{suffix}"
+    write = panel.to_excel if suffix == "xlsx" else panel.to_csv
+    write(path, layout=written)
+    assert Panel.read(path, adata) == panel
+    if written != "list":
+        assert Panel.read(path).table["ensembl_id"].tolist() == ids_of(adata)
+
+
 @pytest.mark.parametrize(
     ("header", "read"),
     [

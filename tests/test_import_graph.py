@@ -52,7 +52,7 @@ LAYERS = {
     "_genes": layer(libraries={"pandas"}),
     "_gene_files": layer({"_genes"}, {"pandas"}),
     "_checks": layer({"_genes", "_keys", "_lazy"}, TABLES),
-    "_panel": layer({"_genes", "_gene_files", "_keys"}, TABLES),
+    "_panel": layer({"_genes", "_gene_files", "_keys"}, TABLES, lazy={"data"}),
     # The mathematics, on arrays.
     "nn": layer(libraries={"numpy", "torch"}),
     "select": layer(libraries={"numpy", "scipy"}),

@@ -407,3 +407,99 @@ def test_optional_columns_have_documented_dtypes():
     assert panel.table["ensembl_id"].tolist() == [*IDS[:5], ""]
     assert panel.table["cost"].dtype == np.float64
     assert panel.prefix(1).table["symbol"].tolist() == SYMBOLS
+
+
+# --- as files for others ---
+
+
+@pytest.fixture
+def counted():
+    """A selection on four cells: of two types, and one of none."""
+    adata = make_adata()
+    x = np.array([[0, 0, 1, 2, 3, 0], [0, 0, 0, 2, 1, 0], [0, 0, 4, 0, 0, 0], [0, 0, 0, 0, 4, 0]])
+    cells = pd.DataFrame(
+        {"type": pd.Categorical(["B", "B", "T", None], categories=["B", "T", "unused"])},
+        index=[f"c{i}" for i in range(4)],
+    )
+    other = ad.AnnData(sp.csr_matrix(x.astype(np.float32)), obs=cells, var=adata.var.copy())
+    other.var["gene_ids"] = [f"{entry}.3" for entry in IDS]
+    other.var["symbol"] = pd.Categorical([*SYMBOLS[:3], None, *SYMBOLS[4:]])
+    return other
+
+
+def read_rows(path):
+    reader = pd.read_excel if path.suffix == ".xlsx" else pd.read_csv
+    return reader(path, keep_default_na=False)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "xlsx"])
+def test_expression_is_told_beside_the_genes(counted, tmp_path, suffix):
+    panel, path = Panel.from_adata(counted), tmp_path / f"panel.{suffix}"
+    write = panel.to_excel if suffix == "xlsx" else panel.to_csv
+    write(path, counted, groupby="type")
+    rows = read_rows(path)
+    assert list(rows.columns) == [
+        *("gene", "symbol", "ensembl_id", "rank", "score", "role", "task", "category"),
+        *("mean", "detection", "mean (B)", "detection (B)", "mean (T)", "detection (T)"),
+    ]
+    assert list(rows["gene"]) == ["g4", "g3", "g2"]
+    assert list(rows["symbol"]) == ["PPBP", "", "NKG7"]
+    np.testing.assert_allclose(rows["mean"], [2, 1, 1.25])
+    np.testing.assert_allclose(rows["detection"], [0.75, 0.5, 0.5])
+    np.testing.assert_allclose(rows["mean (B)"], [2, 2, 0.5])
+    np.testing.assert_allclose(rows["detection (B)"], [1, 1, 0.5])
+    np.testing.assert_allclose(rows["mean (T)"], [0, 0, 4])
+    np.testing.assert_allclose(rows["detection (T)"], [0, 0, 1])
+    assert Panel.read(path).genes == panel.genes
+
+
+def test_expression_is_read_from_a_layer_as_stored(counted, tmp_path):
+    counted.layers["double"] = counted.X * 2
+    Panel.from_adata(counted).to_csv(tmp_path / "panel.csv", counted, layer="double")
+    rows = read_rows(tmp_path / "panel.csv")
+    np.testing.assert_allclose(rows["mean"], [4, 2, 2.5])
+    assert list(rows.columns[-2:]) == ["mean", "detection"]
+
+
+def test_a_list_for_a_form_has_symbols(counted, tmp_path):
+    panel = Panel.from_adata(counted)
+    panel.to_csv(tmp_path / "list.txt", layout="list")
+    assert (tmp_path / "list.txt").read_text().split() == ["PPBP", "g3", "NKG7"]
+    Panel.from_genes(["a", "=b"]).to_csv(tmp_path / "list.txt", layout="list")
+    assert (tmp_path / "list.txt").read_text() == "a\n'=b\n"
+    Panel.from_genes(["g0"]).to_csv(tmp_path / "list.txt", counted, layout="list")
+    assert (tmp_path / "list.txt").read_text() == "CD3D\n"
+
+
+def test_the_layout_of_xeniums_panel_designer(counted, tmp_path):
+    table = Panel.from_adata(counted).table.assign(imposed=[False] * 4 + [True, False])
+    Panel(table).to_csv(tmp_path / "list.csv", layout="xenium")
+    assert (tmp_path / "list.csv").read_text().splitlines() == [
+        "Gene,Ensembl ID,Probe sets,Force",
+        f"PPBP,{IDS[4]},,forced",
+        f"g3,{IDS[3]},,",
+        f"NKG7,{IDS[2]},,",
+    ]
+    with pytest.raises(ValueError, match="layout='xenium' needs Ensembl IDs.* of 1 genes, such"):
+        Panel.from_genes(["a"]).to_csv(tmp_path / "none.csv", layout="xenium")
+
+
+def test_files_that_cannot_be_written(counted, tmp_path):
+    panel, path = Panel.from_adata(counted), tmp_path / "new.csv"
+    with pytest.raises(ValueError, match="layout must be one of"):
+        panel.to_csv(path, layout="cosmx")
+    with pytest.raises(ValueError, match="`groupby` and `layer` are of `adata`"):
+        panel.to_csv(path, groupby="type")
+    with pytest.raises(KeyError, match="`groupby` names 'kind'"):
+        panel.to_csv(path, counted, groupby="kind")
+    with pytest.raises(KeyError, match=r"`genes` names \['g4'\]"):
+        panel.to_csv(path, counted[:, ["g3", "g2"]].copy())
+    with pytest.raises(ValueError, match=r"call Panel\.to_excel"):
+        panel.to_csv(tmp_path / "new.xlsx")
+    with pytest.raises(ValueError, match=r"must end in \.xlsx"):
+        panel.to_excel(path)
+    many = ad.AnnData(np.ones((201, 6)), var=counted.var)
+    many.obs["cell"] = many.obs_names
+    with pytest.raises(ValueError, match="groupby='cell' has 201 groups"):
+        panel.to_csv(path, many, groupby="cell")
+    assert not list(tmp_path.iterdir())

@@ -85,7 +85,7 @@ def read_gene_file(
         The file holds no gene, no column of genes, or cannot be read.
     """
     path = Path(path)
-    if path.suffix.lower() in _EXCEL:
+    if is_excel(path):
         rows = _excel_rows(path, sheet)
     elif path.suffix.lower() == ".json":
         rows = _xenium_rows(path)
@@ -103,6 +103,11 @@ def read_gene_file(
     if not named.any():
         raise ValueError(f"{path} holds no gene.")
     return GeneFile(found.table[named].reset_index(drop=True), found.names, found.ids)
+
+
+def is_excel(path: str | Path) -> bool:
+    """Whether a path is one for Excel."""
+    return Path(path).suffix.lower() in _EXCEL
 
 
 def write_gene_file(table: pd.DataFrame, path: str | Path, *, header: bool = True) -> None:
@@ -127,7 +132,7 @@ def write_gene_file(table: pd.DataFrame, path: str | Path, *, header: bool = Tru
         if not pd.api.types.is_numeric_dtype(safe[name].dtype):
             safe[name] = [_quoted(str(entry)) for entry in safe[name]]
     safe.columns = pd.Index([_quoted(str(name)) for name in safe.columns])
-    if path.suffix.lower() in _EXCEL:
+    if is_excel(path):
         with _with_openpyxl():
             safe.to_excel(path, index=False, header=header, engine="openpyxl")
     else:

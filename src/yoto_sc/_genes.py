@@ -63,7 +63,7 @@ def find_genes(var: pd.DataFrame, given: Sequence[str]) -> list[str | None]:
         return list(given)
     others = _other_names(var)
     return [
-        gene if gene in known else others.get(gene) or others.get(_without_version(gene))
+        gene if gene in known else others.get(gene) or others.get(without_version(gene))
         for gene in given
     ]
 
@@ -177,14 +177,14 @@ def _other_names(var: pd.DataFrame) -> dict[str, str | None]:
     columns = [var.index.to_series(), *(var[c] for c in ENSEMBL_IDS if c in var.columns)]
     for column in [*columns, *(var[c] for c in SYMBOLS if c in var.columns)]:
         entries = {
-            (_without_version(str(other)), str(gene)) for gene, other in column.dropna().items()
+            (without_version(str(other)), str(gene)) for gene, other in column.dropna().items()
         }
         for other, gene in entries:
             named[other] = str(gene) if named.get(other, gene) == gene else None
     return named
 
 
-def _without_version(gene: str) -> str:
+def without_version(gene: str) -> str:
     """Return an Ensembl ID without its version, and any other name as it is."""
     match = _VERSION.fullmatch(gene)
     return gene if match is None else match[1]

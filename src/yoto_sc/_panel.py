@@ -6,13 +6,13 @@ import html
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
 import pandas as pd
 
-from yoto_sc._gene_files import read_gene_file
-from yoto_sc._genes import accept, find_genes, names_in
+from yoto_sc._gene_files import is_excel, read_gene_file, write_gene_file
+from yoto_sc._genes import accept, find_genes, names_in, without_version
 from yoto_sc._keys import DEFAULT_KEY, Keys
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from yoto_sc._genes import UnknownGenes
 
 logger = logging.getLogger(__name__)
+
+Layout = Literal["table", "list", "xenium"]
+"""How the genes of a panel are laid out in a file."""
 
 ATTRIBUTION_COLUMNS = ("task", "category")
 COLUMNS = ("selected", "rank", "score", *ATTRIBUTION_COLUMNS)
@@ -218,17 +221,106 @@ class Panel(Sequence[str]):
             raise KeyError(f"adata lacks {len(absent)} panel genes: {absent}.")
         return adata[:, self.genes].copy()
 
-    def to_csv(self, path: str | Path) -> None:
-        """Write the selected genes to a CSV file, most important first.
+    def to_csv(
+        self,
+        path: str | Path,
+        adata: AnnData | None = None,
+        *,
+        groupby: str | None = None,
+        layer: str | None = None,
+        layout: Layout = "table",
+    ) -> None:
+        """Write the selected genes to a CSV file, most important first; :meth:`read` reads it.
 
-        The columns are ``gene`` (the var name), ``symbol``, ``ensembl_id``, ``rank``, ``score``,
-        ``role`` (what the gene is for, in words), ``task``, ``category`` and ``cost``; without
-        those that are not known.
+        Names that a spreadsheet would take for formulas, as they begin with ``=``, ``+``, ``-`` or
+        ``@``, get an apostrophe before them, which is taken off when they are read.
+
+        Parameters
+        ----------
+        path
+            With the ending ``.tsv``, columns are separated by tabs.
+        adata
+            Data with the panel's genes, for columns that say how much they are expressed, and for
+            symbols and Ensembl IDs. `None`: there are no such columns, and names are those known.
+        groupby
+            Column of ``adata.obs``, such as cell types, to tell the expression in each group.
+        layer
+            Layer to read expression from, as stored; `None`: ``X``.
+        layout
+            ``"table"``: the columns ``gene`` (the var name), ``symbol``, ``ensembl_id``, ``rank``,
+            ``score``, ``imposed`` (the gene was in ``include``), ``role`` (what it is for, in
+            words), ``task``, ``category`` and ``cost``, without those that are not known; and with
+            `adata`, ``mean`` over all cells, ``detection``, the share of cells that express the
+            gene, and both for each group, such as ``mean (B cell)``. ``"list"``: symbols, or var
+            names where there are none, one a line. ``"xenium"``: the columns ``Gene``,
+            ``Ensembl ID``, ``Probe sets`` and ``Force`` of 10x's Xenium Panel Designer, in which
+            genes that had to be in the panel are forced.
+
+        Raises
+        ------
+        KeyError
+            `adata` lacks a gene, or `groupby` or `layer` does not exist.
+        ValueError
+            The layout is unknown, or needs Ensembl IDs that are not known; `groupby` or `layer`
+            is given without `adata`; or `path` is one for Excel.
         """
+        if is_excel(path):
+            raise ValueError(f"{path} is a path for Excel: call Panel.to_excel.")
+        sheet = self._sheet(adata, groupby, layer, layout)
+        write_gene_file(sheet, path, header=layout != "list")
+
+    def to_excel(
+        self,
+        path: str | Path,
+        adata: AnnData | None = None,
+        *,
+        groupby: str | None = None,
+        layer: str | None = None,
+        layout: Layout = "table",
+    ) -> None:
+        """Write the same as :meth:`to_csv` to an Excel file, in which no name becomes a date.
+
+        Parameters
+        ----------
+        path
+            Ends in ``.xlsx``.
+        adata, groupby, layer, layout
+            As in :meth:`to_csv`.
+
+        Raises
+        ------
+        ImportError
+            Excel files need the extra ``yoto-sc[excel]``.
+        KeyError, ValueError
+            As for :meth:`to_csv`, or `path` does not end in ``.xlsx``.
+        """
+        if not is_excel(path):
+            raise ValueError(f"{path} must end in .xlsx.")
+        sheet = self._sheet(adata, groupby, layer, layout)
+        write_gene_file(sheet, path, header=layout != "list")
+
+    def _sheet(
+        self, adata: AnnData | None, groupby: str | None, layer: str | None, layout: Layout
+    ) -> pd.DataFrame:
+        """Lay the selected genes out, with what `adata` says of them."""
+        if layout not in get_args(Layout):
+            raise ValueError(f"layout must be one of {get_args(Layout)}, not {layout!r}.")
         table = self._selected
+        extra = pd.DataFrame(index=table.index)
+        if adata is not None:
+            from yoto_sc.data import summarize  # heavier than all the rest
+
+            extra = summarize(adata, list(table.index), groupby, layer)
+            for name, column in names_in(adata.var.loc[table.index]).items():
+                table[name] = column.astype(object).fillna("").astype(str)
+        elif groupby is not None or layer is not None:
+            raise ValueError("`groupby` and `layer` are of `adata`: pass it too.")
+        if layout != "table":
+            return _as_order(table, self.imposed, layout)
         table = table.assign(role=list(map(_role, table["task"], table["category"])))
         columns = [column for column in _CSV_COLUMNS if column in table.columns]
-        table[columns].to_csv(path, index_label="gene")
+        table = table[columns].join(extra.drop(columns=columns, errors="ignore"))
+        return table.rename_axis(index="gene").reset_index()
 
     @classmethod
     def read(
@@ -353,6 +445,29 @@ class Panel(Sequence[str]):
         return isinstance(other, Panel) and self.table.equals(other.table)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _as_order(table: pd.DataFrame, imposed: list[str], layout: str) -> pd.DataFrame:
+    """Lay genes out as a vendor's form has them, by their symbols where these are known."""
+    blank = pd.DataFrame("", index=table.index, columns=list(_NAME_COLUMNS))
+    symbols, known = (table.get(name, blank[name]) for name in _NAME_COLUMNS)
+    genes = symbols.where(symbols != "", table.index.to_series())
+    if layout == "list":
+        return genes.to_frame("gene")
+    absent = list(table.index[known == ""])
+    if absent:
+        raise ValueError(
+            f"layout={layout!r} needs Ensembl IDs, which are not known of {len(absent)} genes, "
+            f"such as {absent[0]!r}. Pass `adata` with a column `gene_ids` in its var."
+        )
+    return pd.DataFrame(
+        {
+            "Gene": genes,
+            "Ensembl ID": [without_version(entry) for entry in known],
+            "Probe sets": "",
+            "Force": np.where(table.index.isin(imposed), "forced", ""),
+        }
+    )
 
 
 def _is_panel(file: GeneFile) -> bool:

@@ -14,6 +14,7 @@ from yoto_sc.data._kinds import (
 )
 from yoto_sc.data._levels import Levels, find_levels
 from yoto_sc.data._reading import former_layer, layer_of, read_expression
+from yoto_sc.data._summary import summarize
 from yoto_sc.data._tasks import (
     check_task_keys,
     keys_by_kind,
@@ -49,6 +50,7 @@ __all__ = [
     "point_out_no_labels",
     "read_expression",
     "read_tasks",
+    "summarize",
     "task_from_dict",
     "with_weights",
 ]
