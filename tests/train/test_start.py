@@ -39,7 +39,7 @@ def free(**rules: Any) -> GeneRules:
 
 @pytest.mark.parametrize(
     ("n_genes", "expected"),
-    [(1, 8), (32, 256), (125, 1000), (126, 1000), (500, 1000), (501, 1002), (2000, 4000)],
+    [(1, 8), (32, 256), (125, 1000), (126, 1000), (256, 1000), (257, 257), (2000, 2000)],
 )
 def test_start_length(n_genes: int, expected: int) -> None:
     assert start_length(n_genes) == expected
@@ -239,3 +239,56 @@ def test_the_data_stay_as_they_are(problem: Problem, split: Split) -> None:
     for labels, copy in zip(problem.labels, copies, strict=True):
         np.testing.assert_array_equal(labels, copy)
     assert (problem.expression.matrix != matrix).nnz == 0
+
+
+# --- large panels ---
+
+
+def test_a_large_panel_is_found_at_once(
+    problem: Problem, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first genes are those that come one by one."""
+    monkeypatch.setattr(_start, "LARGE_PANEL", 8)
+    monkeypatch.setattr(_start, "_LEAST_CELLS", 10)
+    start = start_of(problem, split.train, 20)
+    assert start.is_final
+    values = problem.expression.take(split.train, None).toarray()
+    targets = [
+        task.target(labels[split.train])
+        for task, labels in zip(problem.tasks, problem.labels, strict=True)
+    ]
+    exact = stepwise_order(values, targets, 20, class_weight_power=POWER)
+    np.testing.assert_array_equal(start.genes, exact)
+    assert (np.diff(start.scores) < 0).all()
+    assert sorted([*start.genes, *start.others]) == list(range(50))
+    monkeypatch.setattr(_start, "_STEPWISE_VALUES", 30 * 50 * 3)  # 30 cells for what follows
+    fewer = start_of(problem, split.train, 20)
+    np.testing.assert_array_equal(fewer.genes[:8], exact[:8])
+    assert set(fewer.genes) != set(exact)
+
+
+def test_a_large_panel_meets_the_rules(
+    problem: Problem, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_start, "LARGE_PANEL", 8)
+    plain = start_of(problem, split.train, 20).genes
+    required = np.isin(np.arange(50), np.setdiff1d(np.arange(50), plain)[-3:])
+    cost = np.ones(50)
+    cost[plain[:4]] = 5.0
+    preference = np.ones(50)
+    preference[plain[4:6]] = 1e-6
+    rules = GeneRules(
+        required=required,
+        limits={"exclude": np.arange(50) != plain[6]},
+        caps={"budget": Cap(cost, 26.0)},
+        preference=preference,
+    )
+    start = start_of(replace(problem, rules=rules), split.train, 20)
+    assert start.is_final
+    assert len(set(start.genes)) == 20
+    assert rules.hold(np.isin(np.arange(50), start.genes))
+    assert required[start.genes[:3]].all()
+    assert start.required.tolist() == [True] * 3 + [False] * 17
+    assert not set(plain[4:7]) & set(start.genes)
+    uncapped = start_of(replace(problem, rules=replace(rules, caps={})), split.train, 20)
+    assert cost[uncapped.genes].sum() > 26

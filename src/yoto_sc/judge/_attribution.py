@@ -12,7 +12,7 @@ from yoto_sc.judge._scores import task_score
 from yoto_sc.select import confusion_without
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -70,9 +70,21 @@ def without_table(
     labels: Sequence[NDArray[Any]],
     genes: Sequence[str],
     whole: Predictions,
-    predict: Callable[[NDArray[np.bool_]], Predictions],
+    without: Iterable[Predictions],
 ) -> pd.DataFrame:
-    """Return by how much the score of every task falls with one panel gene unmeasured."""
+    """Return by how much the score of every task falls with one panel gene unmeasured.
+
+    Parameters
+    ----------
+    tasks, labels
+        What is judged, and the labels of the cells.
+    genes
+        Names of the panel's genes.
+    whole
+        Predictions from all genes.
+    without
+        Predictions without each of them, in their order.
+    """
 
     def scores(predictions: Predictions) -> list[float]:
         return [
@@ -80,13 +92,11 @@ def without_table(
             for task, observed, prediction in zip(tasks, labels, predictions, strict=True)
         ]
 
-    before, positions = scores(whole), np.arange(len(genes))
+    before = scores(whole)
     rows = [
         (gene, task.name, task.metric, score - left)
-        for position, gene in enumerate(genes)
-        for task, score, left in zip(
-            tasks, before, scores(predict(positions != position)), strict=True
-        )
+        for gene, predictions in zip(genes, without, strict=True)
+        for task, score, left in zip(tasks, before, scores(predictions), strict=True)
     ]
     return pd.DataFrame(rows, columns=["gene", "task", "metric", "loss"])
 

@@ -38,7 +38,16 @@ from yoto_sc.model._fields import TaskField, registered_tasks
 from yoto_sc.model._saving import SavingMixin
 from yoto_sc.nn import Annealing, Linear
 from yoto_sc.rules import Requirements, check_n_genes
-from yoto_sc.train import X_KEY, Recipe, Training, YOTOModule, start_length, task_key
+from yoto_sc.train import (
+    LARGE_PANEL,
+    LARGE_PANEL_STEPS,
+    X_KEY,
+    Recipe,
+    Training,
+    YOTOModule,
+    start_length,
+    task_key,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -320,7 +329,8 @@ class YOTO(AdaptationMixin, SavingMixin):
         Parameters
         ----------
         max_steps
-            Number of minibatches; `None`: 2,000.
+            Number of minibatches; `None`: 2,000, or 700 for a panel of more than 256 genes, which
+            is found before training, in closed form.
         validation_size
             Share of the cells to hold out, in ``[0, 1)``; `None`: a tenth, and up to a fifth to
             have 200 cells to judge on. With 0, nothing is judged.
@@ -358,7 +368,7 @@ class YOTO(AdaptationMixin, SavingMixin):
         named: dict[str, Any] = {
             "annealing": self._course() if annealing is None else annealing,
             "seed": self.random_state,
-            "max_steps": Recipe.max_steps if max_steps is None else max_steps,
+            "max_steps": self._default_steps() if max_steps is None else max_steps,
             "batch_size": batch_size,
             "accelerator": accelerator,
             "devices": devices,
@@ -392,10 +402,16 @@ class YOTO(AdaptationMixin, SavingMixin):
 
     def _course(self) -> Annealing:
         """Return the default course of the panel."""
+        if self._n_trained > LARGE_PANEL:
+            return Annealing.settled(self._n_trained)
         published = self.module.selector.relaxation == "plackett_luce"
         noise = Linear(1.0, 0.1) if published else Linear(0.0, 0.0)
         n_start = min(4 * self._n_trained, self.module.n_genes)
         return Annealing(n_start, self._n_trained, noise=noise)
+
+    def _default_steps(self) -> int:
+        """Return how long to train; the genes of large panels are there from the start."""
+        return LARGE_PANEL_STEPS if self._n_trained > LARGE_PANEL else Recipe.max_steps
 
     def _check_course(self, annealing: Annealing) -> None:
         """Refuse a course that begins or ends at another number of genes."""

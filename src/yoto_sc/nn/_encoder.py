@@ -94,7 +94,14 @@ class Encoder(nn.Module):
         -------
         Hidden representation of shape ``(n_members, n_obs, n_hidden)``.
         """
+        return self.activate(self.project(inputs, mask))
+
+    def project(self, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return what the genes add up to in each hidden unit; arguments as for `forward`."""
         bias = self.bias + torch.matmul(mask.reshape(-1, 1, mask.shape[-1]), self.presence)
-        hidden = torch.baddbmm(bias, inputs, self.weight)
+        return torch.baddbmm(bias, inputs, self.weight)
+
+    def activate(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the hidden representation of what `project` returned, of the same shape."""
         hidden = F.layer_norm(hidden, hidden.shape[-1:]) * self.gain + self.shift
         return F.gelu(hidden, approximate="tanh")

@@ -68,7 +68,10 @@ class Head(nn.Module, ABC):
         inputs
             Standardised, masked expression of shape ``(n_members, n_obs, n_genes)``.
         """
-        linear = torch.baddbmm(self.bias, inputs, self.skip)
+        return self.joined(hidden, torch.baddbmm(self.bias, inputs, self.skip))
+
+    def joined(self, hidden: torch.Tensor | None, linear: torch.Tensor) -> torch.Tensor:
+        """Add the read-out of the representation to that of the panel; as `forward` returns it."""
         return linear if hidden is None else torch.baddbmm(linear, hidden, self.weight)
 
     @abstractmethod

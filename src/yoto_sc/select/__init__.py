@@ -2,6 +2,7 @@
 
 from yoto_sc.select._attribution import confusion_without
 from yoto_sc.select._batches import batch_spread
+from yoto_sc.select._blocks import stepwise_blocks
 from yoto_sc.select._profiles import Profile
 from yoto_sc.select._screening import Screening, survey
 from yoto_sc.select._stepwise import stepwise_order
@@ -16,6 +17,7 @@ __all__ = [
     "Vectors",
     "batch_spread",
     "confusion_without",
+    "stepwise_blocks",
     "stepwise_order",
     "survey",
 ]

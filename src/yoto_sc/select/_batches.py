@@ -162,21 +162,47 @@ def interactions(
 
     Parameters
     ----------
-    rest
-        What neither classes nor batches explain, multiplied by the roots of the weights,
-        ``(n_obs, n_vars)``.
-    groups
-        Codes of the pairs of a class and a batch, ``(n_obs,)``.
-    weights
-        Of the cells, ``(n_obs,)``; they sum to 1.
+    rest, groups, weights
+        As for :func:`group_means`.
 
     Returns
     -------
     The covariance of the groups' means, ``(n_vars, n_vars)``, and the share of the covariance
     within classes that it would show by chance.
     """
+    means, by_chance = _group_means(rest, groups, weights)
+    return means.T @ means, by_chance
+
+
+def group_means(
+    rest: NDArray[np.float32], groups: NDArray[np.intp], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], float]:
+    r"""Return the means of the pairs of a class and a batch.
+
+    Parameters
+    ----------
+    rest
+        What neither classes nor batches explain, multiplied by the roots of the weights,
+        ``(n_obs, n_vars)``.
+    groups
+        Codes of the pairs, ``(n_obs,)``.
+    weights
+        Of the cells, ``(n_obs,)``; they sum to 1.
+
+    Returns
+    -------
+    The means times the roots of the groups' weights, ``(n_groups, n_vars)``, and the share of the
+    covariance within classes that their products would show by chance.
+    """
+    means, by_chance = _group_means(rest, groups, weights)
+    return means.astype(np.float32), by_chance
+
+
+def _group_means(
+    rest: NDArray[np.float32], groups: NDArray[np.intp], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
     _, codes, counts = np.unique(groups, return_inverse=True, return_counts=True)
     shares = np.bincount(codes, weights)
     sums = batch_columns(codes, np.sqrt(weights)).T @ rest
     means = np.asarray(sums, dtype=np.float64) / np.sqrt(shares)[:, None]
-    return means.T @ means, min(1.0, float((shares / counts).sum()))
+    return means, min(1.0, float((shares / counts).sum()))

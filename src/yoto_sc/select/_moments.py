@@ -36,7 +36,26 @@ class Moments(ABC):
         """
 
 
-class Stepper(ABC):
+class Criterion(ABC):
+    """What a task has left open, given what the genes that are in bring to its points."""
+
+    @abstractmethod
+    def left(self, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what would be left open with each gene added, from 0 to 1, ``(n_vars,)``.
+
+        Parameters
+        ----------
+        scaled
+            What each gene brings to each point, given those that are in, in units of the gene's
+            standard deviation given them, ``(n_points, n_vars)``.
+        """
+
+    @abstractmethod
+    def note(self, scores: NDArray[np.float64]) -> None:
+        """Take in what the added gene brings to each point, shape ``(n_points,)``."""
+
+
+class Stepper:
     """Genes that are in, by a Cholesky factorisation of a covariance on the way.
 
     Parameters
@@ -47,20 +66,28 @@ class Stepper(ABC):
         What a gene brings to each point, given those that are in, shape ``(n_points, n_vars)``.
     n_steps
         Number of genes that will be added.
+    criterion
+        What is left open.
     """
 
     def __init__(
-        self, covariance: NDArray[np.float64], projections: NDArray[np.float64], n_steps: int
+        self,
+        covariance: NDArray[np.float64],
+        projections: NDArray[np.float64],
+        n_steps: int,
+        criterion: Criterion,
     ) -> None:
         self._covariance = covariance
         self._variances = np.diagonal(covariance).copy()
         self._factor = np.empty((len(covariance), n_steps))
         self._n_added = 0
         self._projections = projections
+        self._criterion = criterion
 
-    @abstractmethod
     def left(self) -> NDArray[np.float64]:
         """Return what would be left open with each gene added, from 0 to 1, ``(n_vars,)``."""
+        scaled = self._projections / np.sqrt(np.maximum(self._variances, _TINY))
+        return self._criterion.left(scaled)
 
     def add(self, j: int) -> None:
         """Condition on the j-th gene."""
@@ -69,18 +96,11 @@ class Stepper(ABC):
         scale = np.sqrt(max(column[j], _TINY))
         column /= scale
         scores = self._projections[:, j] / scale
-        self._note(scores)
+        self._criterion.note(scores)
         self._projections = self._projections - np.outer(scores, column)
         self._factor[:, self._n_added] = column
         self._n_added += 1
         self._variances -= column**2
-
-    @abstractmethod
-    def _note(self, scores: NDArray[np.float64]) -> None:
-        """Take in what the added gene brings to each point, shape ``(n_points,)``."""
-
-    def _scaled(self) -> NDArray[np.float64]:
-        return self._projections / np.sqrt(np.maximum(self._variances, _TINY))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +126,7 @@ class PairMoments(Moments):
     weights: NDArray[np.float64]
 
     def stepper(self, n_steps: int) -> Stepper:
-        return _PairStepper(self.within, self.means, n_steps, self.weights)
+        return Stepper(self.within, self.means, n_steps, PairCriterion(self.weights))
 
     def without(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         precision = np.linalg.inv(self.within)
@@ -124,25 +144,23 @@ class PairMoments(Moments):
         return complete, without
 
 
-class _PairStepper(Stepper):
-    """Distances of points; a gene brings the difference of their means."""
+class PairCriterion(Criterion):
+    """The mean lambda of pairs of points; a gene brings the difference of their means.
 
-    def __init__(
-        self,
-        covariance: NDArray[np.float64],
-        projections: NDArray[np.float64],
-        n_steps: int,
-        weights: NDArray[np.float64],
-    ) -> None:
-        super().__init__(covariance, projections, n_steps)
-        self._distances = np.zeros((len(projections), len(projections)))
+    Parameters
+    ----------
+    weights
+        What the points count for, ``(n_points,)``.
+    """
+
+    def __init__(self, weights: NDArray[np.float64]) -> None:
+        self._distances = np.zeros((len(weights), len(weights)))
         self._weights = weights
 
-    def left(self) -> NDArray[np.float64]:
-        """Return the mean lambda of the pairs."""
-        return mean_lambda(self._scaled(), self._distances, self._weights)
+    def left(self, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
+        return mean_lambda(scaled, self._distances, self._weights)
 
-    def _note(self, scores: NDArray[np.float64]) -> None:
+    def note(self, scores: NDArray[np.float64]) -> None:
         self._distances += (scores[:, None] - scores) ** 2
 
 
@@ -170,7 +188,7 @@ class DirectionMoments(Moments):
 
     def stepper(self, n_steps: int) -> Stepper:
         roots = np.sqrt(self.shares)[:, None]
-        return _DirectionStepper(self.covariance, self.projections * roots, n_steps)
+        return Stepper(self.covariance, self.projections * roots, n_steps, DirectionCriterion())
 
     def without(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         precision = np.linalg.inv(self.covariance)
@@ -181,21 +199,17 @@ class DirectionMoments(Moments):
         return weights * left, weights[:, None] * (left[:, None] + falls)
 
 
-class _DirectionStepper(Stepper):
-    """What is explained of a target; a gene brings its partial covariances with the columns."""
+class DirectionCriterion(Criterion):
+    """1 - R² of a target; a gene brings its partial covariances with the columns."""
 
-    def __init__(
-        self, covariance: NDArray[np.float64], projections: NDArray[np.float64], n_steps: int
-    ) -> None:
-        super().__init__(covariance, projections, n_steps)
+    def __init__(self) -> None:
         self._explained = 0.0
 
-    def left(self) -> NDArray[np.float64]:
-        """Return 1 - R²."""
-        gains: NDArray[np.float64] = (self._scaled() ** 2).sum(axis=0)
+    def left(self, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
+        gains: NDArray[np.float64] = (scaled**2).sum(axis=0)
         return np.maximum(1 - self._explained - gains, 0)
 
-    def _note(self, scores: NDArray[np.float64]) -> None:
+    def note(self, scores: NDArray[np.float64]) -> None:
         self._explained += float(scores @ scores)
 
 

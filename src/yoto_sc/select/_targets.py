@@ -12,11 +12,20 @@ import scipy.sparse as sp
 from yoto_sc.select._batches import (
     batch_columns,
     batch_effects,
+    group_means,
     interactions,
     without_batches,
 )
-from yoto_sc.select._moments import RIDGE, DirectionMoments, PairMoments, mean_lambda
+from yoto_sc.select._moments import (
+    RIDGE,
+    DirectionCriterion,
+    DirectionMoments,
+    PairCriterion,
+    PairMoments,
+    mean_lambda,
+)
 from yoto_sc.select._profiles import Profile
+from yoto_sc.select._spread import BlockStepper, Spread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,6 +122,30 @@ class Target(ABC):
     @abstractmethod
     def profiled(self) -> Classes | Vectors:
         """Return what profiles of genes are taken over: numbers become classes of equal size."""
+
+    @abstractmethod
+    def gradual(
+        self,
+        values: NDArray[np.float32],
+        n_steps: int,
+        ridge: float = RIDGE,
+        class_weight_power: float = 0.5,
+    ) -> BlockStepper:
+        """Return what adds genes in blocks, for very many of them.
+
+        Parameters
+        ----------
+        values
+            As for `moments`.
+        n_steps
+            Number of genes that will be added.
+        ridge, class_weight_power
+            As for `moments`.
+
+        Returns
+        -------
+        It has no gene yet.
+        """
 
     def within(self, batches: NDArray[np.intp] | None) -> Self:
         """Let differences between `batches` count for nothing; of one batch, there are none."""
@@ -271,6 +304,35 @@ class Classes(Target):
         """Return how genes are expressed over the classes that occur, in order of their codes."""
         return Profile.of_classes(self._n_class()[:, 0], sums.by_column, sums.squares)
 
+    def gradual(
+        self,
+        values: NDArray[np.float32],
+        n_steps: int,
+        ridge: float = RIDGE,
+        class_weight_power: float = 0.5,
+    ) -> BlockStepper:
+        design = sp.csr_matrix(self.design()[self.seen])
+        shares = design @ sp.diags(np.asarray(design.sum(axis=0)).ravel() ** -class_weight_power)
+        weights: NDArray[np.float64] = np.asarray(shares.sum(axis=1), dtype=np.float64).ravel()
+        shares = sp.diags(1 / weights) @ shares
+        weights /= weights.sum()
+        cells = _unit_cells(self._seen_values(values, weights), weights)
+        lengths = np.sqrt(shares.T @ weights)
+        axes = sp.diags(np.sqrt(weights)) @ shares @ sp.diags(1 / lengths)
+        axes = sp.csr_matrix(axes, dtype=np.float32)
+        between = axes.T @ cells
+        varying, by_chance = None, 0.0
+        if self.batches is not None:  # what varies from batch to batch counts twice
+            batches = self.batches[self.seen]
+            groups = np.asarray(shares.argmax(axis=1)).ravel() * (batches.max() + 1) + batches
+            varying, by_chance = group_means(cells - axes @ between, groups, weights)
+        return BlockStepper(
+            Spread(cells, between, ridge, varying, by_chance),
+            between.astype(np.float64) / lengths[:, None],
+            n_steps,
+            PairCriterion(self._weights()),
+        )
+
     def _weights(self) -> NDArray[np.float64]:
         """Return what each class that occurs counts for, ``(n_present,)``."""
         if self.labels.ndim == 2:
@@ -348,6 +410,23 @@ class Numbers(Target):
             codes[seen] = np.searchsorted(edges, numbers, side="right")
         return Classes(codes, self.weight, batches=self.batches)
 
+    def gradual(
+        self,
+        values: NDArray[np.float32],
+        n_steps: int,
+        ridge: float = RIDGE,
+        class_weight_power: float = 0.5,
+    ) -> BlockStepper:
+        del class_weight_power
+        target = self._standardized()
+        weights = np.full(len(target), 1 / len(target))
+        cells = _unit_cells(self._seen_values(values, weights), weights)
+        length = max(float(np.linalg.norm(target)), np.finfo(np.float64).tiny)
+        between = (target[None] / length).astype(np.float32) @ cells
+        points = np.vstack([-between, between]).astype(np.float64)
+        spread = Spread(cells, between, ridge)
+        return BlockStepper(spread, points, n_steps, PairCriterion(np.ones(2)))
+
     def _standardized(self) -> NDArray[np.float64]:
         target = self.labels[self.seen].astype(np.float64)
         target -= target.mean()
@@ -415,6 +494,22 @@ class Vectors(Target):
             self._squared_correlations(sums),
         )
 
+    def gradual(
+        self,
+        values: NDArray[np.float32],
+        n_steps: int,
+        ridge: float = RIDGE,
+        class_weight_power: float = 0.5,
+    ) -> BlockStepper:
+        del class_weight_power
+        columns, shares = _unit_variance(self.labels[self.seen])
+        weights = np.full(len(columns), 1 / len(columns))
+        cells = _unit_cells(self._seen_values(values, weights), weights)
+        scaled = (columns * np.sqrt(shares / len(columns))).astype(np.float32)
+        spread = Spread(cells, np.empty((0, cells.shape[1]), dtype=np.float32), ridge)
+        projections = (scaled.T @ cells).astype(np.float64)
+        return BlockStepper(spread, projections, n_steps, DirectionCriterion())
+
     def _squared_correlations(self, sums: Sums) -> NDArray[np.float64]:
         """Return those of each direction with each gene, ``(n_directions, n_vars)``."""
         n = self.seen.sum()
@@ -469,6 +564,14 @@ def _covariance(
     scale = np.sqrt(np.diagonal(covariance)) + 1e-8
     covariance /= np.outer(scale, scale)
     return x, covariance, scale
+
+
+def _unit_cells(x: NDArray[np.float32], weights: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Bring genes to unit variance; return the cells, times the roots of their weights."""
+    cells = x - weights.astype(np.float32) @ x
+    cells *= np.sqrt(weights).astype(np.float32)[:, None]
+    cells /= np.sqrt(np.einsum("ij,ij->j", cells, cells)) + np.float32(1e-8)
+    return cells
 
 
 def _ranks(statistic: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -227,7 +227,8 @@ def select(
         Seed. The same data, arguments and seed give the same result, bit for bit, on the same
         machine; no global generator is used or changed.
     max_steps
-        Number of minibatches to train for; `None`: a default that suits most data.
+        Number of minibatches to train for; `None`: a default that suits most data. Panels of more
+        than 256 genes are found before training, in closed form.
     max_cells
         Number of cells to learn from at most, and half as many held-out cells to judge on; at
         least 1,000. Where there are more, training cells are drawn at random, with at least 500 of

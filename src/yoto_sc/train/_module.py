@@ -240,23 +240,63 @@ class YOTOModule(BaseModuleClass):
         mask = self.prefix_mask(n_genes)
         if measured is not None:
             mask[:n_genes] *= measured
+        encoded = self.inference(self._padded(values, n_genes), mask)
+        outputs = self.generative(**encoded).values()
+        n_read = int(mask.sum()) if calibrated else None
+        hidden = encoded["hidden"].transpose(0, 1).flatten(1)
+        return self._predictions(list(outputs), n_read), hidden
+
+    @torch.inference_mode()
+    def predict_without(self, values: torch.Tensor, n_genes: int) -> Iterator[list[torch.Tensor]]:
+        """Predict with each of the first genes unmeasured, one after the other.
+
+        A gene is taken off what all of them add up to, so that the others are not read again.
+
+        Parameters
+        ----------
+        values, n_genes
+            As for `predict`.
+
+        Yields
+        ------
+        The predictions that `predict` would return with this one gene not `measured`.
+        """
+        mask = self.prefix_mask(n_genes)
+        inputs = self.encoder.standardize(self._padded(values, n_genes), mask)
+        inputs = inputs.expand(self.n_members, -1, -1)
+        hidden = self.encoder.project(inputs, mask)
+        linear = [torch.baddbmm(head.bias, inputs, head.skip) for head in self.heads]
+        for gene in range(n_genes):
+            column, one = inputs[:, :, gene, None], slice(gene, gene + 1)
+            rest = hidden - column * self.encoder.weight[:, one] - self.encoder.presence[:, one]
+            activated = self.encoder.activate(rest)
+            outputs = [
+                head.joined(activated, whole - column * head.skip[:, one])
+                for head, whole in zip(self.heads, linear, strict=True)
+            ]
+            yield self._predictions(outputs, n_genes - 1)
+
+    def _padded(self, values: torch.Tensor, n_genes: int) -> torch.Tensor:
+        """Return values of the first genes, and zeros for the others of the module."""
         padded = values.new_zeros(len(values), self.n_genes)
         padded[:, :n_genes] = values[:, :n_genes]
-        encoded = self.inference(padded, mask)
-        outputs = self.generative(**encoded).values()
+        return padded
+
+    def _predictions(self, outputs: list[torch.Tensor], n_read: int | None) -> list[torch.Tensor]:
+        """Turn outputs into predictions, calibrated for the number of genes that were read."""
         predictions = [
             head.predict(output) for head, output in zip(self.heads, outputs, strict=True)
         ]
-        if calibrated:
-            n_read = int(mask.sum())
-            predictions = [
-                head.calibrated(prediction, n_read)
-                for head, prediction in zip(self.heads, predictions, strict=True)
-            ]
-            if self.levels:
-                agreed = self.levels.reconcile([p.cpu().numpy() for p in predictions])
-                predictions = [torch.from_numpy(p).to(self.device) for p in agreed]
-        return predictions, encoded["hidden"].transpose(0, 1).flatten(1)
+        if n_read is None:
+            return predictions
+        predictions = [
+            head.calibrated(prediction, n_read)
+            for head, prediction in zip(self.heads, predictions, strict=True)
+        ]
+        if self.levels:
+            agreed = self.levels.reconcile([p.cpu().numpy() for p in predictions])
+            predictions = [torch.from_numpy(p).to(self.device) for p in agreed]
+        return predictions
 
     def predict_all(
         self,

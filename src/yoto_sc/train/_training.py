@@ -35,11 +35,11 @@ from yoto_sc.train._module import X_KEY
 from yoto_sc.train._plan import SelectionTrainingPlan
 from yoto_sc.train._progress import SelectionProgress
 from yoto_sc.train._run import one_more_training, run
-from yoto_sc.train._start import Start, find_start, screen
+from yoto_sc.train._start import LARGE_PANEL, Start, find_start, screen
 from yoto_sc.train._temperature import calibrate, copy_temperatures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -58,6 +58,8 @@ logger = logging.getLogger(__name__)
 
 _JUDGED_CELLS = 2000
 """Where no cell is held out, losses are taken on at most this many training cells."""
+_ASKED_CELLS = 1000
+"""What a large panel loses without each gene is told by at most so many."""
 _DECODED_CELLS = 20_000
 """All genes are decoded by what at most so many cells tell."""
 _COMPARED_CELLS = 5000
@@ -230,6 +232,7 @@ class Training:
         module = deepcopy(self.module)
         module.levels = lesson.problem.levels
         module.begin(start, data.train.moments(), data.train.labels)
+        module.selector.scores.requires_grad_(not start.is_final)
         plan = SelectionTrainingPlan(module, data, start, recipe)
         trainer = self._run(plan, data, description, watched=len(data.validation) > 0)
         if (imitated := self.imitated) is not None:
@@ -485,14 +488,16 @@ def describe(
     if not len(cells):
         cells, index = data.train, at_most(_JUDGED_CELLS, np.arange(len(data.train)), rng)
         original = split.train
-    judged = cells.batch(index)[X_KEY].to(module.device)
-
-    def predict(measured: NDArray[np.bool_]) -> list[NDArray[Any]]:
-        there = torch.from_numpy(measured).to(module.device)
-        return [p.cpu().numpy() for p in module.predict(judged, n_genes, there)[0]]
-
     is_known = len(data.validation) > 0
-    whole = answers.by_size[n_genes] if is_known else predict(np.ones(n_genes, dtype=bool))
+    asked = np.arange(len(index))
+    if n_genes > LARGE_PANEL:
+        asked = at_most(_ASKED_CELLS, asked, rng)
+    index = index[asked]
+    judged = cells.batch(index)[X_KEY].to(module.device)
+    if is_known:
+        whole = [prediction[asked] for prediction in answers.by_size[n_genes]]
+    else:
+        whole = [p.cpu().numpy() for p in module.predict(judged, n_genes)[0]]
     tables = {name: table for name, table in vars(judgement).items() if name != "n_genes"}
     return Selection(
         panel=panel_table(
@@ -507,10 +512,25 @@ def describe(
             [array[original[index]] for array in problem.labels],
             genes,
             whole,
-            predict,
+            _without_each(module, judged, n_genes),
         ),
         teacher=trained.lesson.table(),
         levels=problem.levels,
         robust=data.imitated,
         **tables,
     )
+
+
+def _without_each(
+    module: YOTOModule, values: torch.Tensor, n_genes: int
+) -> Iterator[list[NDArray[Any]]]:
+    """Predict with each gene of a panel unmeasured; yield the predictions."""
+    if n_genes > LARGE_PANEL:
+        with progress(f"Leaving out each of {n_genes} genes", n_genes, "gene") as done:
+            for predictions in module.predict_without(values, n_genes):
+                yield [prediction.cpu().numpy() for prediction in predictions]
+                done()
+        return
+    for gene in range(n_genes):
+        measured = torch.arange(n_genes, device=module.device) != gene
+        yield [p.cpu().numpy() for p in module.predict(values, n_genes, measured)[0]]
