@@ -177,12 +177,6 @@ def check_panel(names: pd.Index, genes: Sequence[str], argument: str) -> None:
         raise ValueError(f"`{argument}` names {twice} more than once.")
 
 
-def check_unknown_genes(value: object) -> None:
-    """Refuse what is neither ``"error"`` nor ``"ignore"``."""
-    if value not in ("error", "ignore"):
-        raise ValueError(f'unknown_genes must be "error" or "ignore", not {value!r}.')
-
-
 def check_amount(value: object, name: str) -> None:
     """Refuse what is no finite number from 0 up."""
     _check_number(value, name, np.inf, "finite and at least 0")

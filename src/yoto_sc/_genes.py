@@ -124,6 +124,12 @@ def check_strings(genes: Collection[object], argument: str) -> None:
             raise TypeError(f"`{argument}` must hold var names (strings), not {gene!r}.")
 
 
+def check_unknown_genes(value: object) -> None:
+    """Refuse what is neither ``"error"`` nor ``"ignore"``."""
+    if value not in ("error", "ignore"):
+        raise ValueError(f'unknown_genes must be "error" or "ignore", not {value!r}.')
+
+
 def unknown_message(names: pd.Index, unknown: Sequence[str], argument: str) -> str:
     """Say that genes are unknown, and what each may have meant."""
     close = {gene: _close(names, gene) for gene in unknown[:_N_HINTS]}

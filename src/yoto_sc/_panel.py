@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from yoto_sc._gene_files import is_excel, read_gene_file, write_gene_file
-from yoto_sc._genes import accept, find_genes, names_in, without_version
+from yoto_sc._genes import accept, check_unknown_genes, find_genes, names_in, without_version
 from yoto_sc._keys import DEFAULT_KEY, Keys
 
 if TYPE_CHECKING:
@@ -376,8 +376,7 @@ class Panel(Sequence[str]):
         >>> yt.Panel.read("my_panel.csv", yt.datasets.pbmc68k()).genes
         ['CD3D', 'MS4A1']
         """
-        if unknown_genes not in ("error", "ignore"):
-            raise ValueError(f'unknown_genes must be "error" or "ignore", not {unknown_genes!r}.')
+        check_unknown_genes(unknown_genes)
         file = read_gene_file(path, column=column, sheet=sheet)
         names, ids = file.column(file.names), file.column(file.ids)
         genes: list[str] = [name or entry for name, entry in zip(names, ids, strict=True)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from yoto_sc._checks import check_adata, check_unknown_genes
+from yoto_sc._checks import check_adata
+from yoto_sc._genes import check_unknown_genes
 from yoto_sc._progress import shows_progress
 from yoto_sc.data import keys_by_kind
 from yoto_sc.metrics._cross_validation import CLASSIFIERS

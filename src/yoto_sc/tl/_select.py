@@ -17,9 +17,9 @@ from yoto_sc._checks import (
     check_not_foreign,
     check_split_is_no_task,
     check_split_key,
-    check_unknown_genes,
     check_written_keys,
 )
+from yoto_sc._genes import check_unknown_genes
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc._problem import Problem
 from yoto_sc._progress import shows_progress

@@ -17,8 +17,8 @@ from yoto_sc._checks import (
     check_integer,
     check_no_repeats,
     check_split_key,
-    check_unknown_genes,
 )
+from yoto_sc._genes import check_unknown_genes
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc._problem import Problem
 from yoto_sc._progress import shows_progress
