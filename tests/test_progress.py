@@ -69,3 +69,32 @@ def test_every_pass_over_a_store_has_a_bar(
         assert f"{what}" in shown
     yt.tl.select(adata, 4, categorical_keys="task_0", progress_bar=False, **few)
     assert capsys.readouterr().err == ""
+
+
+def test_a_bar_of_few_long_parts_is_there_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    @shows_progress
+    def slow(*, progress_bar: bool = True) -> None:
+        del progress_bar
+        with progress("Thinking", 1, at_once=True):
+            assert "Thinking: " in capsys.readouterr().err
+
+    slow()
+
+
+def test_every_phase_of_a_selection_has_a_bar(
+    make_adata: Callable[..., AnnData], capsys: pytest.CaptureFixture[str]
+) -> None:
+    adata = make_adata()
+    few: dict[str, Any] = {"max_steps": 3, "accelerator": "cpu", "group_key": None}
+    yt.tl.select(adata, 4, categorical_keys="task_0", **few)
+    shown = capsys.readouterr().err
+    phases = ["Looking at all genes", "Finding where to start", "Selecting genes"]
+    phases += ["Judging on held-out cells", "Selecting on all cells", "Describing the panel"]
+    places = [shown.find(f"{phase}: ") for phase in phases]
+    assert min(places) >= 0
+    assert places == sorted(places)
+    yt.tl.substitutes(adata, n=1)
+    shown = capsys.readouterr().err
+    assert 0 <= shown.find("Finding roles: ") < shown.find("Trying substitutes: ")
+    yt.tl.substitutes(adata, n=1, progress_bar=False)
+    assert capsys.readouterr().err == ""

@@ -46,16 +46,20 @@ def shows_progress(verb: Callable[P, R]) -> Callable[P, R]:
 
 
 @contextmanager
-def progress(description: str, n_parts: int, unit: str = "part") -> Iterator[Callable[[], None]]:
+def progress(
+    description: str, n_parts: int, unit: str = "part", *, at_once: bool = False
+) -> Iterator[Callable[[], None]]:
     """Yield what is to be called when a part is done.
 
     A bar, or lines in the log at level INFO, tell the time that is left. What is soon done shows
-    nothing.
+    nothing, unless the bar is to be there `at_once`: else, one of a few long parts would not be
+    seen before the first of them is done.
     """
     if _has_bar.get():
         from tqdm.auto import tqdm
 
-        with tqdm(total=n_parts, desc=description, unit=unit, delay=_DELAY, leave=False) as bar:
+        delay = 0 if at_once else _DELAY
+        with tqdm(total=n_parts, desc=description, unit=unit, delay=delay, leave=False) as bar:
             yield bar.update
         return
     started = told = time.monotonic()

@@ -56,6 +56,35 @@ def table(data, genes):
     return yt.tl.evaluate(data, genes, **TASKS, random_state=3)
 
 
+def test_without_labels_there_is_what_needs_none(data, genes, table):
+    unlabelled = data.copy()
+    unlabelled.obs = unlabelled.obs[["donor"]]
+    found = yt.tl.evaluate(unlabelled, genes, transcriptome=None, random_state=3)
+    assert set(found["task"]) == {"", "transcriptome"}
+    assert set(found.loc[found["task"] == "", "metric"]) == {
+        *("knn_overlap", "leiden_nmi", "mean_abs_correlation", "max_abs_correlation")
+    }
+    assert set(found.loc[found["task"] == "transcriptome", "classifier"]) == {
+        *("ridge", "random_forest", "k_neighbors")
+    }
+    alike = table[table["task"] == ""].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found[found["task"] == ""].reset_index(drop=True), alike)
+    alone = yt.tl.evaluate(unlabelled, genes, transcriptome=False, random_state=3)
+    pd.testing.assert_frame_equal(alone, alike)
+
+
+def test_labels_alone_are_predicted_where_there_are_some(table):
+    assert "transcriptome" not in set(table["task"])
+
+
+def test_progress_is_shown_if_wanted(data, genes, capsys):
+    few = {"classifiers": "k_neighbors", "n_splits": 2, "categorical_keys": "task_0"}
+    yt.tl.evaluate(data, genes, **few)
+    assert "Scoring lists: " in capsys.readouterr().err
+    yt.tl.evaluate(data, genes, **few, progress_bar=False)
+    assert capsys.readouterr().err == ""
+
+
 def plain_script(adata, genes, splitters, seed):
     """Cross-validate each estimator; rows of task, classifier, fold, metric, category, value."""
     x_all = np.log1p(np.asarray(adata[:, genes].X.toarray(), dtype=np.float32)).astype(float)
@@ -485,14 +514,12 @@ def test_classes_of_several_types(data, genes):
         ),
         ({"genes": [3]}, TypeError, "`genes` must hold var names"),
         ({"genes": None}, ValueError, "`genes` holds no gene"),
-        ({"categorical_keys": ()}, ValueError, "No task given"),
         ({"categorical_keys": "nope"}, KeyError, "'nope', which is not a column"),
         ({"continuous_keys": "task_0"}, ValueError, "both"),
         ({"obsm_keys": "nope"}, KeyError, r"'nope', which is not an entry of adata\.obsm"),
         ({"obsm_keys": "X_nan"}, ValueError, "no observed vector"),
         ({"obsm_keys": "X_nearly"}, ValueError, "'X_nearly' cannot be .* exceeds the 3 cells"),
         ({"transcriptome": -1}, ValueError, "transcriptome must be at least 0, not -1"),
-        ({"categorical_keys": (), "transcriptome": 0}, ValueError, "No task given"),
         ({"transcriptome": 51}, ValueError, "transcriptome must be at most 50, not 51"),
         ({"transcriptome": "yes"}, TypeError, "transcriptome must be an integer, not 'yes'"),
         (

@@ -285,7 +285,7 @@ def evaluate(input: Path, genes: Path, out: Path, overwrite: bool, **arguments: 
 
     from yoto_sc import tl
 
-    scores = tl.evaluate(adata, listed, **arguments)
+    scores = tl.evaluate(adata, listed, progress_bar=_has_bar(), **arguments)
     with staged(out.parent) as directory:
         scores.to_csv(directory / out.name, index=False)
     by = ["task", "classifier", "metric"]
@@ -309,14 +309,17 @@ def demo(out: Path, overwrite: bool) -> Report:
     return _select(datasets.pbmc68k(), out, DEMO)
 
 
+def _has_bar() -> bool:
+    """Whether somebody watches; a log gets lines in place of a bar."""
+    return sys.stderr.isatty() and logging.getLogger("yoto_sc").isEnabledFor(logging.INFO)
+
+
 def _select(adata: AnnData, out: Path, arguments: dict[str, Any]) -> Report:
     from yoto_sc import Panel, tl
 
     key = arguments.get("key_added", "yoto")
-    # A log gets lines in place of a bar, which is for somebody who watches.
-    has_bar = sys.stderr.isatty() and logging.getLogger("yoto_sc").isEnabledFor(logging.INFO)
     with staged(out, RESULTS) as directory:
-        tl.select(adata, **arguments, model_dir=directory / MODEL, progress_bar=has_bar)
+        tl.select(adata, **arguments, model_dir=directory / MODEL, progress_bar=_has_bar())
         write_results(adata, directory, key)
         files = [str(out / name) for name in RESULTS if (directory / name).exists()]
     panel, metrics = Panel.from_adata(adata, key), adata.uns[key]["metrics"]

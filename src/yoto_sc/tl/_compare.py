@@ -31,7 +31,7 @@ def compare(
     categorical_keys: str | Sequence[str] = (),
     continuous_keys: str | Sequence[str] = (),
     obsm_keys: str | Sequence[str] = (),
-    transcriptome: bool | int = False,
+    transcriptome: bool | int | None = None,
     layer: str | None = None,
     split_key: str | None = None,
     unlabeled: str | Sequence[object] = (),
@@ -41,6 +41,7 @@ def compare(
     markers: Mapping[str, Sequence[str]] | pd.DataFrame | None = None,
     unknown_genes: UnknownGenes = "error",
     random_state: int = 0,
+    progress_bar: bool = True,
 ) -> pd.DataFrame:
     """Score several lists of genes side by side, as :func:`yoto_sc.tl.evaluate` scores one.
 
@@ -59,7 +60,7 @@ def compare(
         As in :func:`yoto_sc.tl.evaluate`. All lists are judged by the same components.
     layer, split_key, unlabeled
         As in :func:`yoto_sc.tl.evaluate`.
-    classifiers, n_splits, use_rep, markers, unknown_genes, random_state
+    classifiers, n_splits, use_rep, markers, unknown_genes, random_state, progress_bar
         As in :func:`yoto_sc.tl.evaluate`.
 
     Returns
@@ -88,6 +89,7 @@ def compare(
     >>> f1.idxmax()
     'markers'
     """
+    del progress_bar  # the decorator reads it
     check_adata(adata)
     check_unknown_genes(unknown_genes)
     if not isinstance(panels, Mapping):

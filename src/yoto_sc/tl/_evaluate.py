@@ -30,7 +30,7 @@ def evaluate(
     categorical_keys: str | Sequence[str] = (),
     continuous_keys: str | Sequence[str] = (),
     obsm_keys: str | Sequence[str] = (),
-    transcriptome: bool | int = False,
+    transcriptome: bool | int | None = None,
     layer: str | None = None,
     split_key: str | None = None,
     unlabeled: str | Sequence[object] = (),
@@ -40,6 +40,7 @@ def evaluate(
     markers: Mapping[str, Sequence[str]] | pd.DataFrame | None = None,
     unknown_genes: UnknownGenes = "error",
     random_state: int = 0,
+    progress_bar: bool = True,
 ) -> pd.DataFrame:
     """Score any list of genes by estimators that know nothing of where it comes from.
 
@@ -71,7 +72,8 @@ def evaluate(
     transcriptome
         Predict the transcriptome, as a task of this name: the leading principal components of the
         log-normalised variable genes, found anew in the training cells of each fold. `True` for 30
-        of them, or their number. It needs no labels, and may stand alone or beside other tasks.
+        of them, or their number. It needs no labels. `None`: only where no label is named. What
+        needs no label at all (structure, redundancy, markers) is scored in any case.
     layer
         Layer to read expression from, as in :func:`yoto_sc.tl.select`; `None`: ``X``.
     split_key
@@ -99,6 +101,8 @@ def evaluate(
     random_state
         Seed of folds, forests, principal components and clusters. The same data, arguments and
         seed give the same table on the same machine.
+    progress_bar
+        Whether to show progress; lines in the log tell it otherwise.
 
     Returns
     -------
@@ -196,6 +200,7 @@ def evaluate(
     >>> bool(f1["value"].mean() > 0.3)
     True
     """
+    del progress_bar  # the decorator reads it
     check_adata(adata)
     check_unknown_genes(unknown_genes)
     return panel_scores(

@@ -18,6 +18,7 @@ from yoto_sc._checks import (
 )
 from yoto_sc._genes import resolve_genes
 from yoto_sc._lazy import in_memory
+from yoto_sc._progress import progress
 from yoto_sc._threads import one_thread
 from yoto_sc.data import (
     Transcriptome,
@@ -72,13 +73,16 @@ def panel_scores(
     keys: Mapping[str, Sequence[str]],
     protocol: Protocol,
     *,
-    transcriptome: bool | int,
+    transcriptome: bool | int | None,
     layer: str | None,
     split_key: str | None,
     unlabeled: str | Sequence[object],
 ) -> pd.DataFrame:
     """Score lists of genes, all on the same folds; see :func:`yoto_sc.tl.evaluate`."""
-    check_task_keys(adata, keys, transcriptome)
+    if transcriptome is None:
+        transcriptome = not any(keys.values())
+    if transcriptome or any(keys.values()):
+        check_task_keys(adata, keys, transcriptome)
     components = n_components(transcriptome, adata.n_obs, adata.n_vars)
     check_split_key(adata.obs, split_key)
     check_split_is_no_task(split_key, [key for named in keys.values() for key in named])
@@ -101,33 +105,38 @@ def panel_scores(
     point_out_no_labels(tasks, list(labels.values()), unlabeled)
 
     records: list[dict[str, Any]] = []
-    with one_thread():
+    n_steps = 2 + len(panels) * (len(tasks) * len(classifiers) + 1)
+    with one_thread(), progress("Scoring lists", n_steps, "step", at_once=True) as done:
         for task in tasks:
             if task.is_derived:
                 found = _components(expression, folds[task.name], components, random_state)
                 labels[task.name] = found
+        done()
         structure = Structure.of(expression, coordinates, random_state)
+        done()
         codes = {task.name: labels[task.name] for task in tasks if task.categories}
         for name, genes in panels.items():
             columns = adata.var_names.get_indexer(pd.Index(genes))
             x = expression.take(None, columns).toarray().astype(np.float64)
-            scores = [
-                {
-                    "task": task.name,
-                    "category": "" if part < 0 else task.parts[part],
-                    **record,
-                }
-                for task in tasks
-                for classifier in classifiers
-                for part, record in cross_validated_scores(
-                    x,
-                    labels[task.name],
-                    folds[task.name],
-                    classifier,
-                    n_classes=len(task.categories),
-                    random_state=random_state,
-                )
-            ]
+            scores: list[dict[str, Any]] = []
+            for task in tasks:
+                for classifier in classifiers:
+                    scores += [
+                        {
+                            "task": task.name,
+                            "category": "" if part < 0 else task.parts[part],
+                            **record,
+                        }
+                        for part, record in cross_validated_scores(
+                            x,
+                            labels[task.name],
+                            folds[task.name],
+                            classifier,
+                            n_classes=len(task.categories),
+                            random_state=random_state,
+                        )
+                    ]
+                    done()
             scores += structure.scores(columns, codes)
             scores += [
                 {"metric": metric, "value": value, "n_cells": len(x)}
@@ -135,6 +144,7 @@ def panel_scores(
             ]
             scores += _marker_scores(genes, known_markers)
             records += [{"panel": name, **record} for record in scores]
+            done()
     table = pd.DataFrame(records, columns=list(COLUMNS))
     texts = ["task", "classifier", "category"]
     table[texts] = table[texts].fillna("")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from yoto_sc._checks import check_integer, check_no_repeats
+from yoto_sc._progress import progress
 from yoto_sc.assay import check_robust
 from yoto_sc.judge import MAX_CELLS
 from yoto_sc.rules import Requirements, check_n_genes
@@ -80,7 +82,9 @@ class Request:
         **more
             Arguments of :meth:`yoto_sc.model.YOTO.train` that come before those that were given.
         """
-        from yoto_sc.model import YOTO  # takes seconds to import; errors should not wait
+        is_new = self.progress_bar and "yoto_sc.model" not in sys.modules
+        with progress("Loading libraries", 1, "step", at_once=is_new):
+            from yoto_sc.model import YOTO  # takes seconds to import; errors should not wait
 
         given = dict(self.train_kwargs or {})
         plan_kwargs = {

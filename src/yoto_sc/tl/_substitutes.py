@@ -43,6 +43,7 @@ def substitutes(
     n: int = 5,
     layer: str | None = None,
     random_state: int = 0,
+    progress_bar: bool = True,
 ) -> pd.DataFrame:
     """Tell what each panel gene is for, and what its best replacements cost.
 
@@ -80,6 +81,8 @@ def substitutes(
         Layer to read expression from; `None`: where the selection read it.
     random_state
         Seed of the folds, and of the choice of cells where there are very many.
+    progress_bar
+        Whether to show progress; lines in the log tell it otherwise.
 
     Returns
     -------
@@ -148,6 +151,7 @@ def substitutes(
     >>> table["rank"].tolist(), table["metric"][0]
     ([1, 2], 'macro_f1')
     """
+    del progress_bar  # the decorator reads it
     check_adata(adata)
     check_integer(n, "n", minimum=1)
     check_integer(random_state, "random_state", minimum=0)
@@ -167,14 +171,15 @@ def substitutes(
             "holding groups out needs at least 2."
         )
     rng = np.random.default_rng(random_state)
+    rows: list[dict[str, Any]] = []
     with one_thread():
-        exchanges = Exchanges(
-            with_components(problem, rng.spawn(1)[0]),
-            adata.var_names.get_indexer(pd.Index(panel)),
-            rng,
-        )
-        rows: list[dict[str, Any]] = []
-        with progress("Trying substitutes", len(positions), "gene") as done:
+        with progress("Finding roles", 1, "step", at_once=True):
+            exchanges = Exchanges(
+                with_components(problem, rng.spawn(1)[0]),
+                adata.var_names.get_indexer(pd.Index(panel)),
+                rng,
+            )
+        with progress("Trying substitutes", len(positions), "gene", at_once=True) as done:
             for position in positions:
                 rows += _rows(adata.var_names, problem.tasks, exchanges, position, n)
                 done()

@@ -220,14 +220,15 @@ class Training:
             The user stopped the training.
         """
         recipe = self.recipe
-        start = find_start(
-            lesson,
-            screen([lesson])[0] if screening is None else screening,
-            recipe.annealing.n_genes,
-            self.module.class_weight_power,
-            rng.spawn(1)[0],
-            among,
-        )
+        with progress("Finding where to start", 1, "step", at_once=recipe.progress_bar):
+            start = find_start(
+                lesson,
+                screen([lesson])[0] if screening is None else screening,
+                recipe.annealing.n_genes,
+                self.module.class_weight_power,
+                rng.spawn(1)[0],
+                among,
+            )
         data = SelectionData(lesson, start.genes, recipe, self.module.n_members, rng)
         module = deepcopy(self.module)
         module.levels = lesson.problem.levels
@@ -316,25 +317,31 @@ class Training:
         refit: bool,
     ) -> Outcome:
         """Train and judge on `split`; then, if asked, train once more, on all cells."""
-        problem, recipe = self.problem, self.recipe
+        problem, recipe, shown = self.problem, self.recipe, self.recipe.progress_bar
         judge_rng, describe_rng = rng.spawn(2)
         teach_rng = describe_rng.spawn(1)[0]
         how: dict[str, Any] = {
             "n_genes": recipe.annealing.n_genes,
             "unlabeled_cells": recipe.unlabeled_cells,
         }
-        with one_more_training():
-            lessons = [prepare(problem, split, teach_rng, **how)]
-            if refit and len(split.validation) > 0:
-                whole = all_cells(problem.expression.n_obs)
-                lessons.append(prepare(problem, whole, teach_rng, before=lessons[0], **how))
-        screenings = screen(lessons)
+        with progress("Looking at all genes", 2, "step", at_once=shown) as done:
+            with one_more_training():
+                lessons = [prepare(problem, split, teach_rng, **how)]
+                if refit and len(split.validation) > 0:
+                    whole = all_cells(problem.expression.n_obs)
+                    lessons.append(prepare(problem, whole, teach_rng, before=lessons[0], **how))
+            done()
+            screenings = screen(lessons)
+            done()
         again = self._again(lessons[1], screenings[1]) if len(lessons) > 1 else None
         judged = trained = self.run(lessons[0], rng, screening=screenings[0])
-        answers = judged.answers(problem.rules.smallest_size)
-        judgement = judge(
-            lessons[0].problem, answers, n_genes, self.module.class_weight_power, judge_rng
-        )
+        with progress("Judging on held-out cells", 2, "step", at_once=shown) as done:
+            answers = judged.answers(problem.rules.smallest_size)
+            done()
+            judgement = judge(
+                lessons[0].problem, answers, n_genes, self.module.class_weight_power, judge_rng
+            )
+            done()
         among = np.ones(len(problem.tasks), dtype=bool)
         if again is not None:
             among = _predicted(lessons[0], answers, judgement, teach_rng)
@@ -356,14 +363,16 @@ class Training:
                 task.metric,
                 judgement.metrics.loc[task.name, task.metric],
             )
-        with progress("Describing the panel", 3, "step") as done:
+        with progress("Describing the panel", 4, "step", at_once=shown) as done:
             selection = describe(trained, answers, judgement, describe_rng)
             done()
             decoder = _decoder(judged, trained, teach_rng)
             done()
             novelties = trained.novelties(judgement.n_genes, judged)
             done()
-        return Outcome(trained, selection, decoder, trained.reference(), novelties)
+            reference = trained.reference()
+            done()
+        return Outcome(trained, selection, decoder, reference, novelties)
 
     def on_all_cells(
         self, lesson: Lesson, screening: Screening, among: NDArray[np.bool_] | None = None
