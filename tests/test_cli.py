@@ -141,7 +141,7 @@ def test_completion() -> None:
         (
             ["evaluate", "data.h5ad", "--genes", "data.h5ad", "-o", "new.csv"],
             yt.tl.evaluate,
-            {"adata", "markers"},
+            {"adata", "markers", "progress_bar"},
         ),
     ],
     ids=["select", "predict", "evaluate"],

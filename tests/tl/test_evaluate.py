@@ -59,7 +59,7 @@ def table(data, genes):
 def test_without_labels_there_is_what_needs_none(data, genes, table):
     unlabelled = data.copy()
     unlabelled.obs = unlabelled.obs[["donor"]]
-    found = yt.tl.evaluate(unlabelled, genes, transcriptome=None, random_state=3)
+    found = yt.tl.evaluate(unlabelled, genes, random_state=3)
     assert set(found["task"]) == {"", "transcriptome"}
     assert set(found.loc[found["task"] == "", "metric"]) == {
         *("knn_overlap", "leiden_nmi", "mean_abs_correlation", "max_abs_correlation")
@@ -69,7 +69,7 @@ def test_without_labels_there_is_what_needs_none(data, genes, table):
     }
     alike = table[table["task"] == ""].reset_index(drop=True)
     pd.testing.assert_frame_equal(found[found["task"] == ""].reset_index(drop=True), alike)
-    alone = yt.tl.evaluate(unlabelled, genes, transcriptome=False, random_state=3)
+    alone = yt.tl.evaluate(unlabelled, genes, classifiers=[], random_state=3)
     pd.testing.assert_frame_equal(alone, alike)
 
 

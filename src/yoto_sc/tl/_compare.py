@@ -31,7 +31,7 @@ def compare(
     categorical_keys: str | Sequence[str] = (),
     continuous_keys: str | Sequence[str] = (),
     obsm_keys: str | Sequence[str] = (),
-    transcriptome: bool | int | None = None,
+    transcriptome: bool | int = False,
     layer: str | None = None,
     split_key: str | None = None,
     unlabeled: str | Sequence[object] = (),

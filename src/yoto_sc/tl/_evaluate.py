@@ -30,7 +30,7 @@ def evaluate(
     categorical_keys: str | Sequence[str] = (),
     continuous_keys: str | Sequence[str] = (),
     obsm_keys: str | Sequence[str] = (),
-    transcriptome: bool | int | None = None,
+    transcriptome: bool | int = False,
     layer: str | None = None,
     split_key: str | None = None,
     unlabeled: str | Sequence[object] = (),
@@ -72,8 +72,9 @@ def evaluate(
     transcriptome
         Predict the transcriptome, as a task of this name: the leading principal components of the
         log-normalised variable genes, found anew in the training cells of each fold. `True` for 30
-        of them, or their number. It needs no labels. `None`: only where no label is named. What
-        needs no label at all (structure, redundancy, markers) is scored in any case.
+        of them, or their number. It needs no labels, and is predicted in any
+        case if none are named and `classifiers` are. Structure, redundancy and markers need none,
+        either.
     layer
         Layer to read expression from, as in :func:`yoto_sc.tl.select`; `None`: ``X``.
     split_key

@@ -73,20 +73,20 @@ def panel_scores(
     keys: Mapping[str, Sequence[str]],
     protocol: Protocol,
     *,
-    transcriptome: bool | int | None,
+    transcriptome: bool | int,
     layer: str | None,
     split_key: str | None,
     unlabeled: str | Sequence[object],
 ) -> pd.DataFrame:
     """Score lists of genes, all on the same folds; see :func:`yoto_sc.tl.evaluate`."""
-    if transcriptome is None:
-        transcriptome = not any(keys.values())
+    classifiers = _checked_classifiers(protocol.classifiers)
+    if not any(keys.values()) and not transcriptome:  # all that needs no labels
+        transcriptome = len(classifiers) > 0
     if transcriptome or any(keys.values()):
         check_task_keys(adata, keys, transcriptome)
     components = n_components(transcriptome, adata.n_obs, adata.n_vars)
     check_split_key(adata.obs, split_key)
     check_split_is_no_task(split_key, [key for named in keys.values() for key in named])
-    classifiers = _checked_classifiers(protocol.classifiers)
     check_integer(protocol.n_splits, "n_splits", minimum=2)
     random_state = protocol.random_state
     check_integer(random_state, "random_state", minimum=0, maximum=2**32 - 1)
