@@ -91,6 +91,7 @@ LAYERS = {
         {
             "_keys",
             "_checks",
+            "_genes",
             "_panel",
             "_problem",
             "assay",

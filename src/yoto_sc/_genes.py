@@ -111,7 +111,7 @@ def accept(
             argument,
             len(lost),
             len(given),
-            _listed(lost),
+            listed(lost),
             _other_case(names, lost),
         )
     return known
@@ -148,12 +148,25 @@ def unknown_message(names: pd.Index, unknown: Sequence[str], argument: str) -> s
     if are_ensembl_ids(pd.Series(unknown)) and not are_ensembl_ids(names.to_series()):
         hint += f" Ensembl IDs are looked for in columns of adata.var called {ENSEMBL_IDS}."
     return (
-        f"`{argument}` names {_listed(unknown)}, which {'is' if len(unknown) == 1 else 'are'} not "
+        f"`{argument}` names {listed(unknown)}, which {'is' if len(unknown) == 1 else 'are'} not "
         f"in adata.var_names.{hint}"
     )
 
 
-def _listed(genes: Sequence[str]) -> str:
+def known_otherwise(var: pd.DataFrame, genes: Sequence[str]) -> str:
+    """Say so if genes are known by another name, or in other letters; else nothing."""
+    found = zip(genes, find_genes(var, genes), strict=True)
+    pairs = [(gene, name) for gene, name in found if name is not None]
+    if not pairs:
+        return _other_case(var.index, genes)
+    return (
+        f" {len(pairs)} of them go by another name, such as {pairs[0][0]!r}, which is "
+        f"{pairs[0][1]!r} in adata.var_names."
+    )
+
+
+def listed(genes: Sequence[str]) -> str:
+    """Write genes out, the first of many."""
     more = f" and {len(genes) - _N_NAMED} more" if len(genes) > _N_NAMED else ""
     return f"{list(genes[:_N_NAMED])}{more}"
 

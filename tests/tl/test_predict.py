@@ -459,6 +459,19 @@ def test_no_panel_gene_at_all(panel_only: AnnData, model: Any, missing: Any) -> 
     assert panel_only.obs.empty
 
 
+def test_missing_genes_that_go_by_another_name_are_told(panel_only: AnnData, model: Any) -> None:
+    names = list(panel_only.var_names)
+    panel_only.var_names = [name.upper() for name in names]
+    with pytest.raises(
+        KeyError, match=f"case differ for 6 of them, such as .* '{names[0].upper()}'"
+    ):
+        yt.tl.predict(panel_only, model)
+    panel_only.var_names = ["x", *names[1:]]
+    panel_only.var["feature_name"] = names
+    with pytest.raises(KeyError, match="1 of them go by another name, such as .* is 'x' in adata"):
+        yt.tl.predict(panel_only, model)
+
+
 def test_missing_genes_are_an_error_that_names_them(panel_only: AnnData, model: Any) -> None:
     second = model.panel().genes[1]
     panel_only = panel_only[:, panel_only.var_names != second].copy()

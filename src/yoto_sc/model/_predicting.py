@@ -13,6 +13,7 @@ from scvi.model.base import BaseModelClass
 from sklearn.exceptions import NotFittedError
 
 from yoto_sc._checks import check_integer, check_panel, missing_genes
+from yoto_sc._genes import known_otherwise, listed
 from yoto_sc._threads import one_thread
 from yoto_sc.assay import Adapt, Network, borne_depths, label_cells
 from yoto_sc.data import former_layer, read_expression
@@ -429,12 +430,16 @@ class _Read:
 def _measured(adata: AnnData, genes: Sequence[str], missing: Missing) -> NDArray[np.bool_]:
     """Return which of the genes `adata` holds, ``(n_genes,)``."""
     absent = missing_genes(adata.var_names, genes)
-    if len(absent) == len(genes):
-        raise KeyError(f"adata lacks all {len(genes)} genes that the model reads: {absent}.")
-    if absent and missing == "error":
+    if absent and (missing == "error" or len(absent) == len(genes)):
+        hint = known_otherwise(adata.var, absent)
+        if len(absent) == len(genes):
+            raise KeyError(
+                f"adata lacks all {len(genes)} genes that the model reads: {listed(absent)}.{hint}"
+            )
         raise KeyError(
-            f"adata lacks {len(absent)} of the {len(genes)} genes that the model reads: {absent}. "
-            'A smaller n_genes reads fewer; missing="zero" goes on without them.'
+            f"adata lacks {len(absent)} of the {len(genes)} genes that the model reads: "
+            f"{listed(absent)}.{hint} A smaller n_genes reads fewer; "
+            "missing='zero' goes on without them."
         )
     return ~np.isin(genes, absent)
 
