@@ -22,6 +22,8 @@ import pytest
 
 import yoto_sc as yt
 from yoto_sc import cli
+from yoto_sc.cli._files import MORE_TABLES
+from yoto_sc.data import _opening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,7 +153,7 @@ def test_options_are_the_arguments_of_the_verb(
 ) -> None:
     arguments = inspect.signature(verb).parameters
     values = parsed(*words)
-    own = {"input", "out", "overwrite", "quiet", "as_json"}
+    own = {"input", "out", "overwrite", "results_only", "quiet", "as_json"}
     assert set(values) - own == set(arguments) - apart
     for name in set(values) - own:
         default = arguments[name].default
@@ -473,6 +475,7 @@ def test_a_failed_run_leaves_an_earlier_result(failing: Callable[..., Path]) -> 
 
 OF_VECTORS = {"columns.csv", "columns.png"}
 OF_BASE = {"base.csv"}
+OF_RESULTS_ONLY = {f"{name}.csv" for name in MORE_TABLES}
 OF_CLASSES = {"confusion.png", "dotplot.png"}
 
 
@@ -492,7 +495,9 @@ def done(make_adata: Callable[..., AnnData], tmp_path_factory: pytest.TempPathFa
 
 
 def test_select_writes_all_results(done: Any) -> None:
-    assert {path.name for path in done.out.iterdir()} == set(cli.RESULTS) - OF_VECTORS - OF_BASE
+    assert {path.name for path in done.out.iterdir()} == set(
+        cli.RESULTS
+    ) - OF_VECTORS - OF_BASE - OF_RESULTS_ONLY
     assert {path.name for path in done.folder.iterdir()} == {"data.h5ad", "c.toml", "some"}
     assert [path.name for path in (done.folder / "some").iterdir()] == ["out"]
     for plot in done.out.glob("*.png"):
@@ -558,6 +563,83 @@ def test_predict_is_the_verb(
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
 
 
+SHORT = ["--categorical-key", "task_0", "--n-genes", "5", "--max-steps", "10", "--quiet"]
+SHORT += ["--accelerator", "cpu", "--group-key", "none", "--robust", "none"]
+
+
+def test_only_results_are_written_where_that_is_asked_for(
+    make_adata: Callable[..., AnnData], tmp_path: Path
+) -> None:
+    data, out = tmp_path / "data.h5ad", tmp_path / "out"
+    make_adata().write_h5ad(data)
+    assert cli.main(["select", str(data), *SHORT, "--results-only", "-o", str(out)]) == 0
+    written = anndata.read_h5ad(out / "selected.h5ad")
+    assert written.X is None
+    assert list(written.obs) == ["yoto_task_0", "yoto_task_0_confidence"]
+    assert list(written.var) == ["yoto_selected", "yoto_rank", "yoto_score"]
+    assert set(written.obsm) == {"X_yoto"}
+    for name in ("obs", "var"):
+        table = pd.read_csv(out / f"{name}.csv", index_col=0)
+        assert list(table) == list(getattr(written, name))
+        assert list(table.index) == list(getattr(written, name).index)
+    tables = {name for name, entry in written.uns["yoto"].items() if hasattr(entry, "columns")}
+    assert {f"{name}.csv" for name in tables} <= {path.name for path in out.iterdir()}
+    new = tmp_path / "new.h5ad"
+    words = ["predict", str(data), "--model", str(out / "model"), "-o", str(new)]
+    assert cli.main([*words, "--results-only"]) == 0
+    predicted = anndata.read_h5ad(new)
+    assert predicted.X is None
+    pd.testing.assert_frame_equal(predicted.obs, written.obs)
+
+
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+def test_what_is_large_stays_in_its_file_and_gives_the_same(
+    suffix: str,
+    make_adata: Callable[..., AnnData],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    data, adata = tmp_path / f"data{suffix}", make_adata()
+    adata.layers["dense"] = adata.X.toarray()
+    (adata.write_zarr if suffix == ".zarr" else adata.write_h5ad)(data)
+    for name, most in (("small", 2**30), ("large", 0)):
+        monkeypatch.setattr(_opening, "_MOST_BYTES", most)
+        for layer in ([], ["--layer", "dense"]):
+            out = tmp_path / "_".join([name, *layer[1:]])
+            caplog.clear()
+            words = ["select", str(data), *SHORT, "--embedding", "no", *layer, "-o", str(out)]
+            assert cli.main(words) == 0
+            written = anndata.read_h5ad(out / "selected.h5ad")
+            assert (written.X is None) == (name == "large")
+            panel = (out / "panel.csv").read_bytes()
+            assert panel == (tmp_path / "small" / "panel.csv").read_bytes()
+            assert (out / "dotplot.png").stat().st_size > 5_000
+
+
+def test_a_large_scaled_matrix_falls_back_on_raw_in_the_file(
+    make_adata: Callable[..., AnnData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adata = make_adata()
+    adata.raw = adata.copy()
+    adata.X = adata.X.toarray() - 1.0
+    adata.write_h5ad(tmp_path / "data.h5ad")
+    monkeypatch.setattr(_opening, "_MOST_BYTES", 0)
+    opened = _opening.open_file(tmp_path / "data.h5ad")
+    assert type(opened.X).__module__.startswith("dask")
+    assert type(opened.raw.X).__module__.startswith("dask")
+    np.testing.assert_array_equal(opened.raw.X.compute().toarray(), adata.raw.X.toarray())
+
+
+def test_large_expression_needs_dask(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_opening, "_MOST_BYTES", 0)
+    monkeypatch.setitem(sys.modules, "dask.array", None)
+    assert cli.main(SELECT) == 2
+    assert 'pip install "yoto-sc[dask]"' in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def of_vectors(
     make_adata: Callable[..., AnnData], tmp_path_factory: pytest.TempPathFactory
@@ -578,7 +660,7 @@ def of_vectors(
 
 def test_select_for_vectors_writes_their_tables_and_no_picture_of_classes(of_vectors: Any) -> None:
     names = {path.name for path in of_vectors.out.iterdir()}
-    assert names == set(cli.RESULTS) - OF_CLASSES - OF_BASE
+    assert names == set(cli.RESULTS) - OF_CLASSES - OF_BASE - OF_RESULTS_ONLY
     stored = anndata.read_h5ad(of_vectors.out / "selected.h5ad").uns["yoto"]
     assert stored["params"]["transcriptome"] == 4
     assert stored["params"]["task_weights"] == {"proteins": 2.0}
@@ -685,9 +767,8 @@ def test_zarr_in_and_an_earlier_result_replaced(
     out = ["-o", "full", "--overwrite", "--quiet", "--accelerator", "cpu"]
     assert cli.main(["select", "data.zarr", *words, *out]) == 0
     names = {path.name for path in (folder / "full").iterdir()}
-    assert names == {*cli.RESULTS, "mine.txt"} - OF_CLASSES - OF_VECTORS - OF_BASE - {
-        "teacher.csv"
-    }
+    absent = OF_CLASSES | OF_VECTORS | OF_BASE | OF_RESULTS_ONLY | {"teacher.csv"}
+    assert names == {*cli.RESULTS, "mine.txt"} - absent
     assert yt.Panel.from_csv(folder / "full" / "panel.csv").n_genes == 4
     out, err = capsys.readouterr()
     assert err == ""
@@ -709,9 +790,8 @@ def test_demo(
     monkeypatch.setitem(cli.DEMO, "max_steps", 10)
     monkeypatch.chdir(tmp_path)
     assert cli.main(["demo", "-o", "."]) == 0
-    assert {path.name for path in tmp_path.iterdir()} == (
-        set(cli.RESULTS) - OF_VECTORS - OF_BASE - {"teacher.csv"}  # every cell has its labels
-    )
+    absent = OF_VECTORS | OF_BASE | OF_RESULTS_ONLY | {"teacher.csv"}  # every cell has its labels
+    assert {path.name for path in tmp_path.iterdir()} == set(cli.RESULTS) - absent
     assert "32 genes, most important first: " in capsys.readouterr().out
     confusion = anndata.read_h5ad("selected.h5ad").uns["yoto"]["confusion"]
     assert set(np.asarray(confusion["task"])) == set(cli.DEMO["categorical_keys"])

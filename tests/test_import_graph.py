@@ -60,7 +60,7 @@ LAYERS = {
     # What is asked.
     "data": layer(
         {"_keys", "_checks", "_lazy", "_memory", "_progress", "_workers", "select", "metrics"},
-        TABLES | {"dask"},
+        TABLES | {"dask", "h5py", "zarr"},
     ),
     "assay": layer({"_progress", "data"}, TABLES | {"sklearn"}),
     "rules": layer({"_checks", "_genes", "data"}, TABLES),
@@ -114,7 +114,7 @@ LAYERS = {
     ),
     "pl": layer({"_keys", "_lazy", "_panel"}, TABLES | {"matplotlib", "scanpy"}),
     "cli": layer(
-        {"_keys", "_checks", "_panel", "data", "rules"},
+        {"_keys", "_lazy", "_checks", "_panel", "data", "rules"},
         TABLES | {"click"},
         lazy={"datasets", "metrics", "model", "pl", "tl"},
     ),

@@ -20,6 +20,8 @@ from yoto_sc.cli._files import (
     predictions_in,
     read,
     staged,
+    stays_in_its_file,
+    without_expression,
     write_results,
 )
 from yoto_sc.cli._options import (
@@ -36,6 +38,7 @@ from yoto_sc.cli._options import (
     options,
     output,
     repeated,
+    results_only,
     seed,
     tasks,
     unknown_genes,
@@ -172,18 +175,24 @@ def commands() -> None:
     option("--accelerator NAME", "Where to train: cpu, gpu, …", default="auto"),
     option("--devices N", "How many devices to train on.", type=str, default="auto"),
 )
-@output("Directory", embedding, key_added)
+@output("Directory", embedding, results_only, key_added)
 @config
-def select(input: Path, out: Path, overwrite: bool, **arguments: Any) -> Report:
+def select(
+    input: Path, out: Path, overwrite: bool, results_only: bool, **arguments: Any
+) -> Report:
     """Select a panel of genes, and train its model.
 
     OUT gets panel.csv, selected.h5ad (INPUT with the results), the tables metrics.csv, path.csv
     (scores on held-out cells), columns.csv (those of each column of vectors), base.csv (those of
     the genes to include alone) and teacher.csv (on cells without a label), plots as PNG, and the
     model for "yoto-sc predict".
+
+    If the expression in INPUT takes more than 1 GiB, it is read from the file in pieces, and
+    only results are written.
     """
     check_new_directory(out, overwrite)
-    return _select(read(input), out, arguments)
+    adata = read(input)
+    return _select(adata, out, arguments, results_only=results_only or stays_in_its_file(adata))
 
 
 @_command(
@@ -214,9 +223,11 @@ def select(input: Path, out: Path, overwrite: bool, **arguments: Any) -> Report:
     ),
     layer,
 )
-@output("h5ad or CSV file", embedding, key_added)
+@output("h5ad or CSV file", embedding, results_only, key_added)
 @config
-def predict(input: Path, model: Path, out: Path, overwrite: bool, **arguments: Any) -> Report:
+def predict(
+    input: Path, model: Path, out: Path, overwrite: bool, results_only: bool, **arguments: Any
+) -> Report:
     """Label new cells from the panel's genes alone.
 
     OUT is INPUT with the predictions, or, as CSV, a row of predictions for each cell, where
@@ -231,7 +242,7 @@ def predict(input: Path, model: Path, out: Path, overwrite: bool, **arguments: A
 
     trained = YOTO.load(model, accelerator="cpu")
     tl.predict(adata, trained, **arguments)
-    names = Keys(arguments["key_added"])
+    names = Keys(key := arguments["key_added"])
     columns = [column for task in trained.tasks for column in task.columns(names)]
     with staged(out.parent) as directory:
         if out.suffix == ".csv":
@@ -239,7 +250,9 @@ def predict(input: Path, model: Path, out: Path, overwrite: bool, **arguments: A
             table.to_csv(directory / out.name, index_label="cell")
             columns = list(table.columns)
         else:
-            adata.write_h5ad(directory / out.name)
+            results_only = results_only or stays_in_its_file(adata)
+            written = without_expression(adata, key) if results_only else adata
+            written.write_h5ad(directory / out.name)
     return Report(
         f"{adata.n_obs} cells are labelled in {out}: {', '.join(columns)}.",
         {"n_cells": adata.n_obs, "columns": columns, "files": [str(out)]},
@@ -314,13 +327,15 @@ def _has_bar() -> bool:
     return sys.stderr.isatty() and logging.getLogger("yoto_sc").isEnabledFor(logging.INFO)
 
 
-def _select(adata: AnnData, out: Path, arguments: dict[str, Any]) -> Report:
+def _select(
+    adata: AnnData, out: Path, arguments: dict[str, Any], *, results_only: bool = False
+) -> Report:
     from yoto_sc import Panel, tl
 
     key = arguments.get("key_added", "yoto")
     with staged(out, RESULTS) as directory:
         tl.select(adata, **arguments, model_dir=directory / MODEL, progress_bar=_has_bar())
-        write_results(adata, directory, key)
+        write_results(adata, directory, key, results_only=results_only)
         files = [str(out / name) for name in RESULTS if (directory / name).exists()]
     panel, metrics = Panel.from_adata(adata, key), adata.uns[key]["metrics"]
     shown = metrics.dropna(axis="columns", how="all").round(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import tempfile
@@ -24,12 +25,17 @@ if TYPE_CHECKING:
 
 MODEL = "model"
 TABLES = ("metrics", "path", "columns", "teacher", "base")
+MORE_TABLES = (
+    *("tasks", "history", "confusion", "attribution", "without", "held_out", "group_held_out"),
+    *("obs", "var"),
+)
+"""What is written beside `TABLES` where only results are."""
 PLOTS = ("selected_genes", "path", "training", "confusion", "dotplot", "columns")
 RESULTS = (
     "panel.csv",
     "selected.h5ad",
     MODEL,
-    *(f"{name}.csv" for name in TABLES),
+    *(f"{name}.csv" for name in (*TABLES, *MORE_TABLES)),
     *(f"{name}.png" for name in PLOTS),
 )
 """Everything that a selection may write to its directory."""
@@ -46,11 +52,11 @@ def genes_in(path: Path) -> list[str]:
 
 
 def read(path: Path) -> AnnData:
-    """Read an h5ad file or a zarr directory."""
-    import anndata
+    """Read an h5ad file or a zarr directory; expression stays there if it is large."""
+    from yoto_sc.data import open_file
 
     try:
-        return anndata.read_zarr(path) if path.is_dir() else anndata.read_h5ad(path)
+        return open_file(path)
     except Exception as error:  # whatever a reader stumbles on, the file is the cause
         raise click.BadParameter(
             f"{path} cannot be read as h5ad or zarr: {one_line(error)}", param_hint="'INPUT'"
@@ -135,14 +141,55 @@ def predictions_in(adata: AnnData, tasks: Iterable[Task], names: Keys) -> pd.Dat
     return pd.DataFrame(columns, index=adata.obs_names)
 
 
-def write_results(adata: AnnData, directory: Path, key: str = "yoto") -> None:
-    """Write what a selection found: panel, tables, plots and the annotated data."""
+def without_expression(adata: AnnData, key: str) -> AnnData:
+    """Return what was written under a key, and nothing else of the data."""
+    import anndata
+
+    from yoto_sc._keys import Keys
+
+    def written(name: str) -> bool:
+        return name.startswith(f"{key}_") or name == Keys(key).latent
+
+    return anndata.AnnData(
+        obs=adata.obs.loc[:, [written(name) for name in adata.obs]],
+        var=adata.var.loc[:, [written(name) for name in adata.var]],
+        obsm={name: entry for name, entry in adata.obsm.items() if written(name)},
+        uns={key: adata.uns[key]} if key in adata.uns else {},
+    )
+
+
+def stays_in_its_file(adata: AnnData) -> bool:
+    """Whether expression was too large to be read, and is not written again; say so."""
+    from yoto_sc._lazy import is_lazy
+
+    is_large = any(is_lazy(matrix) for matrix in (adata.X, *adata.layers.values()))
+    if is_large:
+        logging.getLogger("yoto_sc").info(
+            "Expression is large and stays where it is: only results are written, as with "
+            "--results-only."
+        )
+    return is_large
+
+
+def write_results(
+    adata: AnnData, directory: Path, key: str = "yoto", *, results_only: bool = False
+) -> None:
+    """Write what a selection found: panel, tables, plots and the annotated data.
+
+    Parameters
+    ----------
+    results_only
+        Write no expression, and all tables as CSV.
+    """
     from yoto_sc import Panel, pl
 
     Panel.from_adata(adata, key).to_csv(directory / "panel.csv")
-    tables = [name for name in TABLES if name in adata.uns[key]]
+    found = without_expression(adata, key)
+    stored = {**adata.uns[key], "obs": found.obs, "var": found.var}
+    wanted = (*TABLES, *MORE_TABLES) if results_only else TABLES
+    tables = [name for name in wanted if name in stored]
     for name in tables:
-        adata.uns[key][name].to_csv(directory / f"{name}.csv")
+        stored[name].to_csv(directory / f"{name}.csv")
     axes = {
         name: getattr(pl, name)(adata, key=key, show=False)
         for name in ("selected_genes", "path", "training")
@@ -156,4 +203,4 @@ def write_results(adata: AnnData, directory: Path, key: str = "yoto") -> None:
         dotplot.savefig(directory / "dotplot.png", dpi=150, bbox_inches="tight")
     for name, ax in axes.items():
         ax.figure.savefig(directory / f"{name}.png", dpi=150, bbox_inches="tight")
-    adata.write_h5ad(directory / "selected.h5ad")
+    (found if results_only else adata).write_h5ad(directory / "selected.h5ad")

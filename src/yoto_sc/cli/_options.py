@@ -154,6 +154,12 @@ embedding = option(
 )
 
 
+results_only = option(
+    "--results-only",
+    "Write no expression: only results, and their tables as CSV. So is done where INPUT is large.",
+)
+
+
 def options(section: str, *declared: Declared) -> Callable[[Any], Any]:
     """Give a command the options of a section of the help."""
 

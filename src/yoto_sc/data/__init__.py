@@ -13,6 +13,7 @@ from yoto_sc.data._kinds import (
     Vector,
 )
 from yoto_sc.data._levels import Levels, find_levels
+from yoto_sc.data._opening import open_file
 from yoto_sc.data._reading import former_layer, layer_of, read_expression
 from yoto_sc.data._summary import summarize
 from yoto_sc.data._tasks import (
@@ -46,6 +47,7 @@ __all__ = [
     "keys_by_kind",
     "layer_of",
     "n_components",
+    "open_file",
     "named_tasks",
     "point_out_no_labels",
     "read_expression",

@@ -35,6 +35,8 @@ _HELD_BYTES = 2**30
 """Cells that are learned from are held in memory if they take no more than this."""
 _STORED_BYTES = 8
 """A value that is not zero, and its place."""
+_CHUNK_BYTES = 64 * 2**20
+"""Chunks that are cut here hold about so many bytes of values that are stored."""
 _AHEAD = 4
 """Blocks that are read ahead by each thread."""
 
@@ -195,6 +197,36 @@ def as_chunks(values: Any, source: str) -> Any:
         )
     array: Any = values
     return array.rechunk({1: -1})
+
+
+def lazily(element: Any, n_bytes: int) -> Any:
+    """Return a matrix of an opened file as a dask array of whole rows, or columns if it is CSC.
+
+    Parameters
+    ----------
+    element
+        Array or group of h5py or zarr.
+    n_bytes
+        What it takes in memory.
+
+    Raises
+    ------
+    ImportError
+        Dask is not installed.
+    """
+    try:
+        import dask.array  # noqa: F401
+        from anndata.experimental import read_elem_lazy
+    except ImportError as error:
+        raise ImportError(
+            f"its expression takes {n_bytes / 2**30:.1f} GiB, and is read in chunks by dask: "
+            'pip install "yoto-sc[dask]"'
+        ) from error
+    shape = [int(n) for n in element.attrs.get("shape", getattr(element, "shape", ()))]
+    along = int(element.attrs.get("encoding-type") == "csc_matrix")
+    chunks = list(shape)
+    chunks[along] = max(1, min(shape[along], _CHUNK_BYTES * shape[along] // max(n_bytes, 1)))
+    return read_elem_lazy(element, chunks=tuple(chunks))
 
 
 def extremes_of(array: Any, source: str) -> Extremes:
