@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from yoto_sc.select._pairs import partners
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -15,6 +17,8 @@ RIDGE = 0.1
 """Added to unit variances within classes: near copies and rare genes bring little."""
 _TINY = 1e-9
 """Variances are at least this."""
+_BLOCK_PAIRS = 64
+"""Of listed pairs, so many are held for all genes at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,23 +123,30 @@ class PairMoments(Moments):
         The covariance around them, shape ``(n_vars, n_vars)``.
     weights
         What the points count for, ``(n_points,)``; a pair counts for the product.
+    pairs
+        Those that are to be told apart, ``(n_pairs, 2)``; `None`: all.
     """
 
     means: NDArray[np.float64]
     within: NDArray[np.float64]
     weights: NDArray[np.float64]
+    pairs: NDArray[np.intp] | None = None
 
     def stepper(self, n_steps: int) -> Stepper:
-        return Stepper(self.within, self.means, n_steps, PairCriterion(self.weights))
+        return Stepper(self.within, self.means, n_steps, PairCriterion(self.weights, self.pairs))
 
     def without(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         precision = np.linalg.inv(self.within)
         scores = self.means @ precision
         n_points, n_vars = self.means.shape
         complete, without = np.ones(n_points), np.ones((n_points, n_vars))
-        for a in range(n_points):  # one point at a time: all pairs may be too many to hold
-            others = np.arange(n_points) != a
-            if others.any():
+        if self.pairs is None:
+            every = np.arange(n_points)
+            near = [every[every != a] for a in range(n_points)]
+        else:
+            near = partners(self.pairs, n_points)
+        for a, others in enumerate(near):  # one at a time: all pairs may be too many to hold
+            if len(others):
                 d, w = self.means[others] - self.means[a], scores[others] - scores[a]
                 distances = (d * w).sum(axis=1)
                 shrunk = distances[:, None] - w**2 / np.diagonal(precision)
@@ -151,17 +162,28 @@ class PairCriterion(Criterion):
     ----------
     weights
         What the points count for, ``(n_points,)``.
+    pairs
+        Of points, ``(n_pairs, 2)``; `None`: all.
     """
 
-    def __init__(self, weights: NDArray[np.float64]) -> None:
-        self._distances = np.zeros((len(weights), len(weights)))
+    def __init__(
+        self, weights: NDArray[np.float64], pairs: NDArray[np.intp] | None = None
+    ) -> None:
+        shape = (len(weights), len(weights)) if pairs is None else len(pairs)
+        self._distances = np.zeros(shape)
         self._weights = weights
+        self._pairs = pairs
 
     def left(self, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self._pairs is not None:
+            return mean_lambda_of(self._pairs, scaled, self._distances, self._weights)
         return mean_lambda(scaled, self._distances, self._weights)
 
     def note(self, scores: NDArray[np.float64]) -> None:
-        self._distances += (scores[:, None] - scores) ** 2
+        if self._pairs is not None:
+            self._distances += (scores[self._pairs[:, 0]] - scores[self._pairs[:, 1]]) ** 2
+        else:
+            self._distances += (scores[:, None] - scores) ** 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,4 +262,37 @@ def mean_lambda(
         total += ((weights[:a, None] * weights[a]) / (1 + squares / 4)).sum(axis=0)
     of_pairs = (weights.sum() ** 2 - (weights**2).sum()) / 2
     total /= max(of_pairs, np.finfo(np.float64).tiny)
+    return total
+
+
+def mean_lambda_of(
+    pairs: NDArray[np.intp],
+    means: NDArray[np.float64],
+    distances: NDArray[np.float64] | None = None,
+    weights: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Do as `mean_lambda` does, over some pairs.
+
+    Parameters
+    ----------
+    pairs
+        Shape ``(n_pairs, 2)``.
+    means, weights
+        As for `mean_lambda`.
+    distances
+        Of the pairs, ``(n_pairs,)``.
+    """
+    weights = np.ones(len(means)) if weights is None else weights
+    distances = np.zeros(len(pairs)) if distances is None else distances
+    counts = weights[pairs[:, 0]] * weights[pairs[:, 1]]
+    total: NDArray[np.float64] = np.zeros(means.shape[1])
+    for start in range(0, len(pairs), _BLOCK_PAIRS):
+        block = slice(start, start + _BLOCK_PAIRS)
+        inverse = means[pairs[block, 0]] - means[pairs[block, 1]]
+        inverse **= 2
+        inverse += distances[block, None]
+        inverse /= 4
+        inverse += 1
+        total += counts[block] @ np.reciprocal(inverse, out=inverse)
+    total /= max(counts.sum(), np.finfo(np.float64).tiny)
     return total

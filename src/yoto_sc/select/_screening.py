@@ -83,14 +83,11 @@ class Screening:
         -------
         Shape ``(n_vars,)``: the smaller, the better.
         """
-        best: NDArray[np.float64] = np.min(
-            [
-                ranking / self.versions[position][0].weight
-                for position in np.flatnonzero(tasks)
-                for ranking in self.versions[position][0].rankings(self.sums[position][0])
-            ],
-            axis=0,
-        )
+        best: NDArray[np.float64] = np.array(np.inf)
+        for position in np.flatnonzero(tasks):
+            target = self.versions[position][0]
+            for ranking in target.rankings(self.sums[position][0]):
+                best = np.minimum(best, ranking / target.weight)
         return best
 
 

@@ -23,11 +23,15 @@ from yoto_sc.select._moments import (
     PairCriterion,
     PairMoments,
     mean_lambda,
+    mean_lambda_of,
 )
+from yoto_sc.select._pairs import MANY_CLASSES, closest_pairs, some_pairs, strongest_genes
 from yoto_sc.select._profiles import Profile
 from yoto_sc.select._spread import BlockStepper, Spread
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from numpy.typing import NDArray
 
     from yoto_sc.select._moments import Moments
@@ -90,7 +94,7 @@ class Target(ABC):
         """Weights of the cells in sums of expression, shape ``(n_obs, n_columns)``."""
 
     @abstractmethod
-    def rankings(self, sums: Sums) -> list[NDArray[np.float64]]:
+    def rankings(self, sums: Sums) -> Iterable[NDArray[np.float64]]:
         """Rank all genes by how much each tells alone, in one list or several; 1 is the best."""
 
     @abstractmethod
@@ -238,20 +242,23 @@ class Classes(Target):
         entries = (np.ones(len(codes)), (np.flatnonzero(seen), codes))
         return sp.csr_matrix(entries, shape=(len(self.labels), len(classes)))
 
-    def rankings(self, sums: Sums) -> list[NDArray[np.float64]]:
+    def rankings(self, sums: Sums) -> Iterator[NDArray[np.float64]]:
         """Rank by the ANOVA F statistic, and by the variance that each class alone explains."""
         n_class = self._n_class()
         n, total = n_class.sum(), sums.by_column.sum(axis=0)
         spread = np.maximum(sums.squares - total**2 / n, 0)
         between = (n_class * (sums.by_column / n_class - total / n) ** 2).sum(axis=0)
-        overall = between / (np.maximum(spread - between, 0) + _EPS)
-        n_rest = np.maximum(n - n_class, 1)
-        difference = sums.by_column / n_class - (total - sums.by_column) / n_rest
-        between_one = n_class * n_rest / n * difference**2
-        by_class = between_one / (np.maximum(spread - between_one, 0) + _EPS)
-        turns = len(by_class) / self._weights()
-        lists = (_ranks(ratio) * turn for ratio, turn in zip(by_class, turns, strict=True))
-        return [_ranks(overall), *lists]
+        yield _ranks(between / (np.maximum(spread - between, 0) + _EPS))
+        turns = len(n_class) / self._weights()
+        for start in range(0, len(n_class), MANY_CLASSES):  # all may be too many to hold
+            part = slice(start, start + MANY_CLASSES)
+            n_one, by_column = n_class[part], sums.by_column[part]
+            n_rest = np.maximum(n - n_one, 1)
+            difference = by_column / n_one - (total - by_column) / n_rest
+            between_one = n_one * n_rest / n * difference**2
+            by_class = between_one / (np.maximum(spread - between_one, 0) + _EPS)
+            for ratio, turn in zip(by_class, turns[part], strict=True):
+                yield _ranks(ratio) * turn
 
     def told(self, sums: Sums) -> NDArray[np.float64]:
         """Return one less the mean over pairs of classes of Wilks' lambda."""
@@ -264,11 +271,16 @@ class Classes(Target):
         within += RIDGE * variance
         if len(means) < 2:  # there is nothing to tell
             return np.zeros(means.shape[1])
-        return 1 - mean_lambda(means / np.sqrt(within))
+        means /= np.sqrt(within)
+        if len(means) > MANY_CLASSES:
+            return 1 - mean_lambda_of(some_pairs(len(means)), means)
+        return 1 - mean_lambda(means)
 
     def moments(
         self, values: NDArray[np.float32], ridge: float = RIDGE, class_weight_power: float = 0.5
     ) -> PairMoments:
+        if len(self._n_class()) > MANY_CLASSES:
+            return self._close_moments(values, ridge, class_weight_power)
         if self.labels.ndim == 1:
             labels = self.labels[self.seen]
             classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
@@ -304,6 +316,23 @@ class Classes(Target):
         """Return how genes are expressed over the classes that occur, in order of their codes."""
         return Profile.of_classes(self._n_class()[:, 0], sums.by_column, sums.squares)
 
+    def _close_moments(
+        self, values: NDArray[np.float32], ridge: float, class_weight_power: float
+    ) -> PairMoments:
+        """Return the moments of very many classes, of which the closest pairs count."""
+        spread, means = self._spread(values, ridge, class_weight_power)
+        within = spread.columns(np.arange(values.shape[1])).astype(np.float64)
+        within = (within + within.T) / 2
+        return PairMoments(means, within, self._weights(), self._pairs(spread, means))
+
+    def _pairs(self, spread: Spread, means: NDArray[np.float64]) -> NDArray[np.intp] | None:
+        """Return which pairs of classes count; `None`: all."""
+        if len(means) <= MANY_CLASSES:
+            return None
+        genes = strongest_genes(means)
+        within = spread.columns(genes, genes).astype(np.float64)
+        return closest_pairs(means[:, genes], (within + within.T) / 2, self._n_class().ravel())
+
     def gradual(
         self,
         values: NDArray[np.float32],
@@ -311,6 +340,14 @@ class Classes(Target):
         ridge: float = RIDGE,
         class_weight_power: float = 0.5,
     ) -> BlockStepper:
+        spread, means = self._spread(values, ridge, class_weight_power)
+        criterion = PairCriterion(self._weights(), self._pairs(spread, means))
+        return BlockStepper(spread, means, n_steps, criterion)
+
+    def _spread(
+        self, values: NDArray[np.float32], ridge: float, class_weight_power: float
+    ) -> tuple[Spread, NDArray[np.float64]]:
+        """Return what is within classes, and their means, ``(n_classes, n_vars)``."""
         design = sp.csr_matrix(self.design()[self.seen])
         shares = design @ sp.diags(np.asarray(design.sum(axis=0)).ravel() ** -class_weight_power)
         weights: NDArray[np.float64] = np.asarray(shares.sum(axis=1), dtype=np.float64).ravel()
@@ -326,12 +363,8 @@ class Classes(Target):
             batches = self.batches[self.seen]
             groups = np.asarray(shares.argmax(axis=1)).ravel() * (batches.max() + 1) + batches
             varying, by_chance = group_means(cells - axes @ between, groups, weights)
-        return BlockStepper(
-            Spread(cells, between, ridge, varying, by_chance),
-            between.astype(np.float64) / lengths[:, None],
-            n_steps,
-            PairCriterion(self._weights()),
-        )
+        means = between.astype(np.float64) / lengths[:, None]
+        return Spread(cells, between, ridge, varying, by_chance), means
 
     def _weights(self) -> NDArray[np.float64]:
         """Return what each class that occurs counts for, ``(n_present,)``."""

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule
 
 from yoto_sc.judge import mean_score
 from yoto_sc.nn import narrow
-from yoto_sc.select import stepwise_order
+from yoto_sc.select import MANY_CLASSES, stepwise_order
 from yoto_sc.train._module import X_KEY
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ class SelectionTrainingPlan(LightningModule):
         self.recipe = recipe
         self.annealing = recipe.annealing
         self.told = start.told
-        self._is_final = start.is_final
+        self._is_wide = start.is_final or any(
+            len(task.categories) > MANY_CLASSES for task in module.tasks
+        )
         self.genes = np.arange(module.n_genes)
         self.dropped: list[int] = []
         self._data = data
@@ -139,8 +141,8 @@ class SelectionTrainingPlan(LightningModule):
             betas=(0.9, 0.99),
             eps=1e-8,
             weight_decay=0.0,
-            # In one pass; of fewer genes, the last bits are worth more than the time.
-            fused=self._is_final and self.module.device.type == "cpu",
+            # In one pass; of fewer genes and classes, the same bits are worth more than the time.
+            fused=self._is_wide and self.module.device.type == "cpu",
         )
 
     def on_fit_start(self) -> None:
