@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from yoto_sc.judge._scores import Predictions
 
 _TINY = 1e-12
+_TIE = 1e-6
+"""Shares that differ by less, relatively, are equal."""
 
 
 def attribute(
@@ -36,7 +38,7 @@ def attribute(
     The task is the one whose term in the criterion rises most when the gene is left out. If it is
     categorical, the class is the one that owes most to the gene: the rise of the class's confusion
     with the others is the largest share of its rises over all genes. (Classes that are hard to
-    tell lose most from any gene.)
+    tell lose most from any gene.) In a tie, no class is named: of two classes, both owe the same.
 
     The network's own losses would tell the same of cells that it has not seen. It has seen all,
     and remembers some of them.
@@ -52,7 +54,7 @@ def attribute(
         rises = without - complete[:, None]
         shares = rises / np.maximum(rises.sum(axis=1, keepdims=True), _TINY)
         points = np.array(task.points_told(observed_labels), dtype=object)
-        categories.append(points[shares.argmax(axis=0)])
+        categories.append(np.where(_is_tied(shares), "", points[shares.argmax(axis=0)]))
     by_task[:, ~told] = -np.inf
     best = by_task.argmax(axis=1)
     return pd.DataFrame(
@@ -63,6 +65,12 @@ def attribute(
         },
         index=pd.Index(list(genes), name="gene", dtype=object),
     ).astype({"task": object, "category": object})
+
+
+def _is_tied(shares: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether no class, of ``(n_classes, n_genes)``, owes more to a gene than all others."""
+    best = shares.max(axis=0)
+    return np.asarray(((shares >= best - _TIE * np.abs(best)).sum(axis=0) > 1) | (best <= _TINY))
 
 
 def without_table(
