@@ -23,7 +23,7 @@ warnings.filterwarnings("ignore")
 N_VARS, N_CLASSES, N_RARE, CHUNK = 10_000, 30, 6, 20_000
 RARE = 6e-4
 OUT = Path(__file__).parent / "results" / "large.csv"
-SETTINGS = ["read", "select", "predict", "sums", "cluster", "killed", "panel", "bound"]
+SETTINGS = ["read", "select", "predict", "sums", "cluster", "killed", "panel"]
 
 
 def write_store(path: Path, n_obs: int) -> None:
@@ -116,42 +116,6 @@ def on_cluster(adata, *, kill: bool) -> str:
         return found
 
 
-def compare_bounds(path: Path) -> dict[str, dict[str, list[float]]]:
-    """Judge panels from all cells, and from some, on the same held-out cells, three splits."""
-    import yoto_sc as yt
-    from yoto_sc.judge import _splits
-
-    cells, found = opened(path).to_memory(), {}
-    ways = {"all": (None, 500), "100,000": (100_000, 500), "20,000": (20_000, 500)}
-    ways |= {"100,000 uniform": (100_000, 0), "20,000 uniform": (20_000, 0)}
-    for way, (most, sure) in ways.items():
-        _splits._SURE_CELLS = sure
-        found[way] = {}
-        for seed in range(3):
-            adata = cells.copy()
-            yt.tl.select(
-                adata,
-                32,
-                categorical_keys="cell_type",
-                max_cells=most,
-                train_kwargs={"refit": False},
-                random_state=seed,
-                progress_bar=False,
-            )
-            table = adata.uns["yoto"]["confusion"]
-            table = table[table["observed"] < f"type_{N_RARE:02d}"]
-            right = table[table["observed"] == table["predicted"]].groupby("observed")["n_cells"]
-            recall = right.sum() / table.groupby("observed")["n_cells"].sum()
-            for name, value in (
-                ("macro_f1", adata.uns["yoto"]["metrics"]["macro_f1"].iloc[0]),
-                ("accuracy", adata.uns["yoto"]["metrics"]["accuracy"].iloc[0]),
-                ("recall_rare", recall.fillna(0).mean()),
-            ):
-                found[way].setdefault(name, []).append(round(float(value), 4))
-        print(way, found[way], file=sys.stderr, flush=True)
-    return found
-
-
 def measure(setting: str, path: Path) -> None:
     """Do one thing, and print what it took as JSON."""
     import torch  # noqa: F401 - an import of the package, as those below
@@ -169,8 +133,6 @@ def measure(setting: str, path: Path) -> None:
         record["digest"] = sums_of(adata)
     elif setting in ("cluster", "killed"):
         record["digest"] = on_cluster(adata, kill=setting == "killed")
-    elif setting == "bound":
-        record["scores"] = compare_bounds(path)
     elif setting == "predict":
         yt.tl.predict(adata, path.with_suffix(".model"))
     else:
