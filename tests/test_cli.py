@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 PROGRAM = [sys.executable, "-m", "yoto_sc"]
-COMMANDS = ["select", "predict", "evaluate", "demo"]
+COMMANDS = ["select", "predict", "evaluate", "report", "demo"]
 ENVIRONMENT = {**os.environ, "COLUMNS": "80", "PYTHONWARNINGS": "default"}
 TASKS = ["--categorical-key", "task_0", "--continuous-key", "score_0"]
 SELECT = ["select", "data.h5ad", *TASKS, "--n-genes", "5", "-o", "new", "--accelerator", "cpu"]
@@ -145,8 +145,9 @@ def test_completion() -> None:
             yt.tl.evaluate,
             {"adata", "markers", "progress_bar"},
         ),
+        (["report", "data.h5ad", "-o", "new.html"], yt.report, {"adata", "path"}),
     ],
-    ids=["select", "predict", "evaluate"],
+    ids=["select", "predict", "evaluate", "report"],
 )
 def test_options_are_the_arguments_of_the_verb(
     words: list[str], verb: Callable[..., Any], apart: set[str], folder: Path
@@ -539,6 +540,31 @@ def test_select_is_the_verb(done: Any, make_adata: Callable[..., AnnData]) -> No
     written = anndata.read_h5ad(done.out / "selected.h5ad")
     assert yt.Panel.from_adata(written) == yt.Panel.from_adata(adata)
     pd.testing.assert_frame_equal(written.obs, adata.obs)
+
+
+def test_report_is_the_verb(done: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scores = pd.DataFrame(
+        {
+            "panel": ["ours"],
+            "task": "task_0",
+            "classifier": "k_neighbors",
+            "metric": "f1",
+            "value": 0.5,
+        }
+    )
+    scores.to_csv(tmp_path / "scores.csv", index=False)
+    (tmp_path / "empty.csv").touch()
+    data, out = str(done.out / "selected.h5ad"), tmp_path / "page.html"
+    words = ["report", data, "-o", str(out), "--title", "Ours", "--compared"]
+    assert cli.main([*words, str(tmp_path / "empty.csv")]) == 2
+    assert "is no table" in capsys.readouterr().err
+    assert cli.main([*words, str(tmp_path / "scores.csv"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"files": [str(out)]}
+    text = out.read_text()
+    assert "<h1>Ours</h1>" in text
+    assert "k_neighbors" in text
+    page = (done.out / "report.html").read_text()
+    assert all(gene in page for gene in yt.Panel.read(done.out / "panel.csv").genes)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".h5ad"])

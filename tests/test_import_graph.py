@@ -113,10 +113,14 @@ LAYERS = {
         lazy={"model"},
     ),
     "pl": layer({"_keys", "_lazy", "_panel"}, TABLES | {"matplotlib", "scanpy"}),
+    "_report": layer(
+        {"_keys", "_checks", "_panel", "_version", "pl"},
+        TABLES | {"jinja2"},
+    ),
     "cli": layer(
         {"_keys", "_lazy", "_checks", "_panel", "data", "rules"},
         TABLES | {"click"},
-        lazy={"datasets", "metrics", "model", "pl", "tl"},
+        lazy={"_report", "datasets", "metrics", "model", "pl", "tl"},
     ),
     "__main__": layer({"cli"}),
 }

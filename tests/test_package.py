@@ -87,7 +87,9 @@ def test_names_are_imported_when_used():
 
 
 def test_all_names_resolve():
-    assert set(yoto_sc.__all__) == {"Panel", "__version__", "datasets", "model", "pl", "tl"}
+    assert set(yoto_sc.__all__) == {
+        *("Panel", "__version__", "datasets", "model", "pl", "report", "tl")
+    }
     for name in yoto_sc.__all__:
         assert getattr(yoto_sc, name) is not None
     assert dir(yoto_sc) == sorted(yoto_sc.__all__)

@@ -19,6 +19,7 @@ from yoto_sc.cli._files import (
     genes_in,
     predictions_in,
     read,
+    read_table,
     staged,
     stays_in_its_file,
     without_expression,
@@ -184,8 +185,8 @@ def select(
 
     OUT gets panel.csv, selected.h5ad (INPUT with the results), the tables metrics.csv, path.csv
     (scores on held-out cells), columns.csv (those of each column of vectors), base.csv (those of
-    the genes to include alone) and teacher.csv (on cells without a label), plots as PNG, and the
-    model for "yoto-sc predict".
+    the genes to include alone) and teacher.csv (on cells without a label), plots as PNG,
+    report.html, a page that says it all, and the model for "yoto-sc predict".
 
     If the expression in INPUT takes more than 1 GiB, it is read from the file in pieces, and
     only results are written.
@@ -307,6 +308,53 @@ def evaluate(input: Path, genes: Path, out: Path, overwrite: bool, **arguments: 
         f"Means over folds:\n{means.to_string(index=False)}\n\nWritten to {out}.",
         {"genes": listed, "scores": _records(scores, "records"), "files": [str(out)]},
     )
+
+
+@_command(
+    """  yoto-sc report out/selected.h5ad -o panel.html
+  yoto-sc report out/selected.h5ad --compared scores.csv -o panel.html"""
+)
+@input_
+@options(
+    "Contents",
+    option("--key KEY", "Prefix of the selection, its --key-added.", default="yoto"),
+    option("--substitutes FILE", "CSV of tl.substitutes: genes that may be swapped."),
+    option("--compared FILE", "CSV of tl.compare: the panel beside other lists."),
+    option("--transferred FILE", "CSV of tl.transfer: scores in another assay."),
+    option("--title TEXT", "Heading of the page."),
+)
+@output("HTML file")
+@config
+def report(
+    input: Path,
+    out: Path,
+    overwrite: bool,
+    substitutes: Path | None,
+    compared: Path | None,
+    transferred: Path | None,
+    **arguments: Any,
+) -> Report:
+    """Write one page about a panel, for those who order it.
+
+    INPUT is what "yoto-sc select" writes, selected.h5ad. OUT is a single HTML file that needs
+    nothing else.
+    """
+    check_new_file(out, overwrite, [".html"])
+    swaps, lists, assays = map(read_table, (substitutes, compared, transferred))
+    adata = read(input)
+
+    from yoto_sc._report import report as write
+
+    with staged(out.parent) as directory:
+        write(
+            adata,
+            directory / out.name,
+            substitutes=swaps,
+            compared=lists,
+            transferred=assays,
+            **arguments,
+        )
+    return Report(f"Written to {out}.", {"files": [str(out)]})
 
 
 @_command("  yoto-sc demo -o demo/")

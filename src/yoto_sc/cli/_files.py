@@ -31,9 +31,11 @@ MORE_TABLES = (
 )
 """What is written beside `TABLES` where only results are."""
 PLOTS = ("selected_genes", "path", "training", "confusion", "dotplot", "columns")
+REPORT = "report.html"
 RESULTS = (
     "panel.csv",
     "selected.h5ad",
+    REPORT,
     MODEL,
     *(f"{name}.csv" for name in (*TABLES, *MORE_TABLES)),
     *(f"{name}.png" for name in PLOTS),
@@ -61,6 +63,16 @@ def read(path: Path) -> AnnData:
         raise click.BadParameter(
             f"{path} cannot be read as h5ad or zarr: {one_line(error)}", param_hint="'INPUT'"
         ) from error
+
+
+def read_table(path: Path | None) -> pd.DataFrame | None:
+    """Read a table that a command wrote."""
+    import pandas as pd
+
+    try:
+        return None if path is None else pd.read_csv(path)
+    except ValueError as error:
+        raise click.BadParameter(f"{path} is no table: {one_line(error)}") from error
 
 
 def check_new_directory(out: Path, overwrite: bool) -> None:
@@ -182,6 +194,7 @@ def write_results(
         Write no expression, and all tables as CSV.
     """
     from yoto_sc import Panel, pl
+    from yoto_sc._report import report
 
     Panel.from_adata(adata, key).to_csv(directory / "panel.csv")
     found = without_expression(adata, key)
@@ -199,8 +212,9 @@ def write_results(
     categorical = adata.uns[key]["params"].get("categorical_keys", [])
     if len(categorical):
         axes["confusion"] = pl.confusion(adata, categorical[0], key=key, show=False)
-        dotplot = pl.selected_genes_dotplot(adata, categorical[0], key=key, return_fig=True)
-        dotplot.savefig(directory / "dotplot.png", dpi=150, bbox_inches="tight")
+        dots = pl.selected_genes_dotplot(adata, categorical[0], key=key, show=False)
+        axes["dotplot"] = dots["mainplot_ax"]
     for name, ax in axes.items():
         ax.figure.savefig(directory / f"{name}.png", dpi=150, bbox_inches="tight")
+    report(adata, directory / REPORT, key=key)
     (found if results_only else adata).write_h5ad(directory / "selected.h5ad")
