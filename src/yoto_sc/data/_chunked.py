@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,20 +14,20 @@ from anndata.abc import CSCDataset, CSRDataset
 from yoto_sc._memory import give_back
 from yoto_sc._progress import progress
 from yoto_sc._workers import n_threads
-from yoto_sc.data._expression import Expression, Reduced, logged, row_blocks, rows_of_block
+from yoto_sc.data._expression import Expression, Reduced, logged, rows_of_block
 from yoto_sc.data._in_memory import MemoryExpression
 from yoto_sc.data._values import (
     Extremes,
     appended,
     canonical,
     check_dtype,
-    no_rows,
+    rows_in,
     smallest_dtype,
     stacked,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -88,16 +89,10 @@ class ChunkedExpression(Expression):
         self, cells: NDArray[np.intp] | None = None, *, raw: bool = False
     ) -> Iterator[tuple[slice, sp.csr_matrix]]:
         array = self.array if cells is None else self.array[cells]
-        n_rows, size = array.shape[0], rows_of_block(self.n_vars)
-        stop, read, left = 0, 0, no_rows(self.n_vars)
-        ends = np.cumsum(array.chunks[0])
-        while stop < n_rows:
-            start, stop = stop, min(stop + size, n_rows)
-            if read < stop:  # whole chunks, so that none is read twice
-                end = int(ends[np.searchsorted(ends, stop)])
-                chunks = canonical(array[read:end].compute(), self.source)
-                left, read = stacked([left, chunks]), end
-            block, left = left[: stop - start], left[stop - start :]
+        size, stop = rows_of_block(self.n_vars), 0
+        runs = (array.blocks[run].compute() for run in _runs(array, size))
+        for block in _cut((canonical(run, self.source) for run in runs), size):
+            start, stop = stop, stop + block.shape[0]
             yield slice(start, stop), self._on_scale(block, raw=raw)
 
     def take(
@@ -122,36 +117,90 @@ class ChunkedExpression(Expression):
     ) -> Reduced:
         from dask import delayed
 
-        is_logged, source = self.is_counts and not raw, self.source
-        blocks = self.array.rechunk({0: rows_of_block(self.n_vars)}).to_delayed().ravel()
-        parts = [
-            delayed(_reduced)(
-                block,
-                values[rows],
-                None if squares is None else squares[rows],
-                expressing=expressing,
-                is_logged=is_logged,
-                source=source,
-            )
-            for block, rows in zip(blocks, row_blocks(self.n_obs, self.n_vars), strict=True)
-        ]
-        total = functools.reduce(delayed(Reduced.plus), parts)
-        reduced: Reduced = computed(total, parts, "Summing over the cells")
+        size, chunks = rows_of_block(self.n_vars), self.array.to_delayed().ravel()
+        ends = np.cumsum([0, *self.array.chunks[0]])
+        how = _How(size, expressing, self.is_counts and not raw, self.source)
+        parts, start, before = [], 0, None
+        for run in _runs(self.array, size):
+            some, end = list(chunks[run]), int(ends[run.stop])
+            stop = end if end == self.n_obs else end // size * size
+            of_run = None if squares is None else squares[start:stop]
+            parts.append(delayed(_reduced)(before, some, values[start:stop], of_run, how))
+            before = delayed(_last_rows)(some, end - stop, self.source) if end > stop else None
+            start = stop
+        total: Any = functools.reduce(delayed(_added), parts, [])
+        reduced: Reduced = computed(total[0], parts, "Summing over the cells")
         return reduced
 
 
+class _How(NamedTuple):
+    """What is done with the cells of a block; see :meth:`Expression.reduce`."""
+
+    size: int
+    """Rows of a block."""
+    expressing: bool
+    is_logged: bool
+    source: str
+
+
 def _reduced(
-    block: Any,
+    before: sp.csr_matrix | None,
+    chunks: Sequence[Any],
     values: sp.csr_matrix,
     squares: NDArray[np.bool_] | None,
-    *,
-    expressing: bool,
-    is_logged: bool,
-    source: str,
-) -> Reduced:
-    """Sum over the cells of one block as it is stored."""
-    part = canonical(block, source)
-    return Reduced.of(logged(part) if is_logged else part, values, squares, expressing=expressing)
+    how: _How,
+) -> list[Reduced]:
+    """Sum over the cells of each block of some chunks, of which the first began `before` them."""
+    pieces = (canonical(chunk, how.source) for chunk in chunks)
+    blocks = _cut(pieces if before is None else chain([before], pieces), how.size)
+    found = []
+    for start in range(0, values.shape[0], how.size):  # more rows wait for the next chunks
+        rows, block = slice(start, start + how.size), next(blocks)
+        block = logged(block) if how.is_logged else block
+        of_block = None if squares is None else squares[rows]
+        found.append(Reduced.of(block, values[rows], of_block, expressing=how.expressing))
+    return found
+
+
+def _added(total: list[Reduced], parts: list[Reduced]) -> list[Reduced]:
+    """Add sums over blocks, in their order; none at all are an empty list."""
+    return [functools.reduce(Reduced.plus, [*total, *parts])]
+
+
+def _runs(array: Any, size: int) -> Iterator[slice]:
+    """Yield slices of consecutive chunks that have `size` rows at least, except for the last."""
+    first = n_rows = 0
+    for number, more in enumerate(array.chunks[0], start=1):
+        n_rows += more
+        if n_rows >= size or number == array.numblocks[0]:
+            yield slice(first, number)
+            first, n_rows = number, 0
+
+
+def _cut(pieces: Iterable[sp.csr_matrix], size: int) -> Iterator[sp.csr_matrix]:
+    """Cut consecutive rows anew, into blocks of `size` rows; the last may be shorter."""
+    held, n_held = [], 0
+    for piece in pieces:
+        start = 0
+        while start < piece.shape[0]:
+            held.append(rows_in(piece, start, start + size - n_held))
+            start += held[-1].shape[0]
+            n_held += held[-1].shape[0]
+            if n_held == size:
+                yield held[0] if len(held) == 1 else stacked(held)
+                held, n_held = [], 0
+    if held:
+        yield stacked(held)
+
+
+def _last_rows(chunks: Sequence[Any], n_rows: int, source: str) -> sp.csr_matrix:
+    """Return the last rows of some chunks."""
+    found: list[sp.csr_matrix] = []
+    for chunk in reversed(chunks):
+        if n_rows > 0:
+            found.insert(0, canonical(chunk[-n_rows:], source))
+            n_rows -= found[0].shape[0]
+    return stacked(found)
 
 
 def as_chunks(values: Any, source: str) -> Any:

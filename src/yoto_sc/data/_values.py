@@ -101,6 +101,14 @@ def no_rows(n_vars: int) -> sp.csr_matrix:
     return sp.csr_matrix(shape, dtype=np.float32)
 
 
+def rows_in(matrix: sp.csr_matrix, start: int, stop: int) -> sp.csr_matrix:
+    """Return consecutive rows; their values stay where they are."""
+    ends = matrix.indptr[start : stop + 1]
+    stored = slice(ends[0], ends[-1])
+    parts = (matrix.data[stored], matrix.indices[stored], ends - ends[0])
+    return sp.csr_matrix(parts, shape=(len(ends) - 1, matrix.shape[1]))
+
+
 def stacked(blocks: Sequence[sp.csr_matrix]) -> sp.csr_matrix:
     """Return blocks of rows as one matrix."""
     return sp.csr_matrix(sp.vstack(blocks, format="csr"))
