@@ -34,6 +34,12 @@ def expected_groups(adata, groupby, values=None) -> dict[str, list[str]]:
     return {group: found for group, found in grouped.items() if found}
 
 
+def unscaled(kind, adata, groupby=GROUP, **kwargs):
+    """The axes of a plot of expression as it is."""
+    plot = getattr(yt.pl, f"selected_genes_{kind}")
+    return plot(adata, groupby, standard_scale=None, **kwargs)
+
+
 def means_of(adata, genes, groupby, layer=None) -> np.ndarray:
     frame = sc.get.obs_df(adata, [groupby, *genes], layer=layer, use_raw=False)
     return frame.groupby(groupby, observed=True).mean().to_numpy()
@@ -50,13 +56,13 @@ def test_genes_stand_under_the_group_that_expresses_them_most(adata, groupby):
 
 
 def test_matrixplot_shows_the_means(adata):
-    ax = yt.pl.selected_genes_matrixplot(adata, GROUP)["mainplot_ax"]
+    ax = unscaled("matrixplot", adata)["mainplot_ax"]
     shown = np.asarray(ax.collections[0].get_array()).reshape(10, 32)
     np.testing.assert_allclose(shown, means_of(adata, genes_of(ax), GROUP), rtol=1e-5)
 
 
 def test_heatmap_shows_every_cell_by_group(adata):
-    axes = yt.pl.selected_genes_heatmap(adata, GROUP)
+    axes = unscaled("heatmap", adata)
     image = axes["heatmap_ax"].images[0]
     cells = adata.obs[GROUP].sort_values(kind="stable").index
     expected = adata[cells, genes_of(axes["heatmap_ax"])].X.toarray()
@@ -77,7 +83,7 @@ def test_names_of_small_groups_do_not_overlap(adata):
 
 
 def test_stacked_violin_colours_by_the_median(adata):
-    axes = yt.pl.selected_genes_stacked_violin(adata, "phase", n_genes=4)
+    axes = unscaled("stacked_violin", adata, "phase", n_genes=4)
     assert sorted(genes_of(axes["mainplot_ax"])) == sorted(yt.Panel.from_adata(adata).genes[:4])
     assert axes["color_legend_ax"].get_title() == "Median expression\nin group"
 
@@ -107,7 +113,7 @@ def test_counts_are_read_from_the_layer_and_logged(adata, layout):
     counts = np.rint(np.expm1(adata.X.toarray()))
     adata.layers["counts"] = counts if layout is None else layout(counts)
     adata.uns["yoto"]["params"] |= {"layer": "counts", "expression": "layers/counts"}
-    axes = yt.pl.selected_genes_matrixplot(adata, GROUP)
+    axes = unscaled("matrixplot", adata)
     ax = axes["mainplot_ax"]
     assert axes["color_legend_ax"].get_title() == "Mean log1p expression\nin group"
     adata.layers["log"] = np.log1p(counts)
@@ -117,7 +123,7 @@ def test_counts_are_read_from_the_layer_and_logged(adata, layout):
     expected = expected_groups(adata, GROUP, panel_log)
     assert genes_of(ax) == [gene for found in expected.values() for gene in found]
 
-    raw_counts = yt.pl.selected_genes_matrixplot(adata, GROUP, log=False)
+    raw_counts = unscaled("matrixplot", adata, log=False)
     assert raw_counts["color_legend_ax"].get_title() == "Mean expression\nin group"
 
 
@@ -127,7 +133,7 @@ def test_raw_is_read_where_the_selection_read_it_or_on_request(adata, stored):
     adata.X = np.zeros(adata.shape, dtype=np.float32)
     if stored:
         adata.uns["yoto"]["params"]["expression"] = "raw"
-    ax = yt.pl.selected_genes_matrixplot(adata, GROUP, use_raw=None if stored else True)
+    ax = unscaled("matrixplot", adata, use_raw=None if stored else True)
     shown = np.asarray(ax["mainplot_ax"].collections[0].get_array()).reshape(10, 32)
     expected = means_of(adata.raw.to_adata(), genes_of(ax["mainplot_ax"]), GROUP)
     np.testing.assert_allclose(shown, expected, rtol=1e-5)
@@ -149,7 +155,7 @@ def test_only_panel_genes_are_made_dense(adata, monkeypatch):
 def test_cells_without_a_group_are_left_out(adata):
     adata.obs["partial"] = adata.obs[GROUP].where(adata.obs[GROUP] != "Dendritic")
     assert "Dendritic" in adata.obs["partial"].cat.categories
-    ax = yt.pl.selected_genes_matrixplot(adata, "partial")["mainplot_ax"]
+    ax = unscaled("matrixplot", adata, "partial")["mainplot_ax"]
     labelled = adata[adata.obs["partial"].notna()].copy()
     groups = [label.get_text() for label in ax.get_yticklabels()]
     assert groups == list(labelled.obs["partial"].cat.categories)
@@ -214,11 +220,22 @@ def test_dendrogram_is_made_where_there_is_none(adata):
     assert f"dendrogram_{GROUP}" not in adata.uns
 
 
+def test_each_gene_has_all_colours_unless_told_otherwise(adata):
+    for scale in ({}, {"standard_scale": "var"}):
+        axes = yt.pl.selected_genes_matrixplot(adata, GROUP, **scale)
+        shown = np.asarray(axes["mainplot_ax"].collections[0].get_array()).reshape(10, 32)
+        np.testing.assert_allclose(shown.max(axis=0), 1)
+        assert axes["color_legend_ax"].get_title() == "Mean expression\nin group, scaled by gene"
+    axes = yt.pl.selected_genes_matrixplot(adata, GROUP, standard_scale=None)
+    assert np.asarray(axes["mainplot_ax"].collections[0].get_array()).max() > 1
+    assert axes["color_legend_ax"].get_title() == "Mean expression\nin group"
+
+
 def test_arguments_reach_scanpy(adata):
-    axes = yt.pl.selected_genes_matrixplot(adata, GROUP, standard_scale="var")
+    axes = yt.pl.selected_genes_matrixplot(adata, GROUP, standard_scale="group")
     shown = np.asarray(axes["mainplot_ax"].collections[0].get_array()).reshape(10, 32)
-    np.testing.assert_allclose(shown.max(axis=0), 1)
-    assert axes["color_legend_ax"].get_title() == "Mean expression\nin group, scaled"
+    np.testing.assert_allclose(shown.max(axis=1), 1)
+    assert axes["color_legend_ax"].get_title() == "Mean expression\nin group, scaled by group"
     axes = yt.pl.selected_genes_dotplot(adata, GROUP, colorbar_title="mine")
     assert axes["color_legend_ax"].get_title() == "mine"
 

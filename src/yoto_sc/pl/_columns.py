@@ -10,7 +10,7 @@ import pandas as pd
 from yoto_sc._keys import DEFAULT_KEY
 from yoto_sc.pl._common import read_table, read_tasks
 from yoto_sc.pl._docs import fill
-from yoto_sc.pl._figure import axes_for, finish
+from yoto_sc.pl._figure import axes_for, finish, literal
 from yoto_sc.pl._style import GREY, PALETTE, decimals
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ LOWEST = -0.25
 """Where the axis ends if R² falls below; it has no lower bound."""
 
 
+@literal
 @fill()
 def columns(
     adata: AnnData,

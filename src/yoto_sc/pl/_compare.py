@@ -8,7 +8,7 @@ import numpy as np
 
 from yoto_sc.pl._common import check_returned
 from yoto_sc.pl._docs import fill
-from yoto_sc.pl._figure import axes_for, finish
+from yoto_sc.pl._figure import axes_for, finish, literal
 from yoto_sc.pl._style import GREY, PALETTE, metric_name
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ LOWER_IS_BETTER = frozenset(
 COLUMNS = ("panel", "task", "classifier", "fold", "metric", "category", "value", "n_cells")
 
 
+@literal
 @fill()
 def compare(
     table: pd.DataFrame,

@@ -10,7 +10,7 @@ import pandas as pd
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc.pl._common import read_table, read_tasks
 from yoto_sc.pl._docs import fill
-from yoto_sc.pl._figure import axes_for, figure_of, finish
+from yoto_sc.pl._figure import axes_for, figure_of, finish, literal
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -21,6 +21,7 @@ MAX_WRITTEN = 30
 """With more classes the numbers in the cells would be too small to read."""
 
 
+@literal
 @fill()
 def confusion(
     adata: AnnData,

@@ -19,7 +19,9 @@ Parameters
 return_fig
     Return scanpy's ``{result}`` to style further; nothing is drawn yet.
 **kwargs
-    Passed to :func:`scanpy.pl.{plot}`, such as ``standard_scale="var"``.
+    Passed to :func:`scanpy.pl.{plot}`. By default each gene is scaled to its own range
+    (``standard_scale="var"``), so that a bright one does not leave the others white; ``None``
+    shows expression as it is.
 
 Returns
 -------

@@ -17,15 +17,18 @@ Axes that the caller brought stay the caller's: their figure is never closed her
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, cast
+import functools
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
+
+Function = TypeVar("Function", bound="Callable[..., Any]")
 
 
 def new_figure(figsize: tuple[float, float], show: bool | None) -> Figure:
@@ -62,6 +65,26 @@ def finish(ax: Axes, *, given: Axes | None, show: bool | None) -> Axes | None:
     return None
 
 
+@contextmanager
+def literal_names() -> Iterator[None]:
+    """Draw names of genes and classes as they are: a dollar begins no formula."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({"text.parse_math": False}):
+        yield
+
+
+def literal(plot: Function) -> Function:
+    """Let a plot draw names as :func:`literal_names` does."""
+
+    @functools.wraps(plot)
+    def drawn(*args: Any, **kwargs: Any) -> Any:
+        with literal_names():
+            return plot(*args, **kwargs)
+
+    return cast("Function", drawn)
+
+
 def draw_with_scanpy(
     plot: Callable[..., Any],
     *args: Any,
@@ -82,7 +105,7 @@ def draw_with_scanpy(
         for number in set(plt.get_fignums()) - before:
             plt.close(number)
 
-    with ExitStack() as on_error:
+    with ExitStack() as on_error, literal_names():
         on_error.callback(close_new)
         drawn = plot(*args, show=False, **kwargs)
         if not kwargs.get("return_fig"):

@@ -43,6 +43,10 @@ class Grouped(NamedTuple):
     """Genes shown that had to be in the panel."""
 
 
+SCALED = {"var": ", scaled by gene", "group": ", scaled by group"}
+"""What a colour bar says of the argument ``standard_scale`` of scanpy."""
+
+
 def group_panel(adata: AnnData, groupby: str, shown: Shown) -> Grouped:
     """Put each panel gene under the group that expresses it most.
 
@@ -105,9 +109,13 @@ def draw_grouped(
 ) -> Any:
     """Call a grouped plot of scanpy, with further `kwargs`, so that every label can be read.
 
-    The colours are the `statistic` of each group's cells; `None`: a heatmap, the cells' own.
+    The colours are the `statistic` of each group's cells; `None`: a heatmap, the cells' own. Each
+    gene has all of them, unless `kwargs` say otherwise: one bright gene would leave the others
+    white.
     """
     import scanpy as sc
+
+    kwargs = {"standard_scale": "var", **kwargs}
 
     groupby = _first_classes(adata, shown.key) if groupby is None else groupby
     grouped = group_panel(adata, groupby, shown)
@@ -116,7 +124,7 @@ def draw_grouped(
     if len(order) < grouped.adata.obs[groupby].cat.categories.size:
         # scanpy follows the dendrogram itself only if genes are shown under every group
         var_names = {group: var_names[group] for group in order}
-    scaled = ", scaled" if kwargs.get("standard_scale") else ""
+    scaled = SCALED.get(kwargs["standard_scale"], "")
     if statistic is not None:
         title = f"{statistic} {grouped.expression}\nin group{scaled}"
         kwargs = {"colorbar_title": title, **kwargs}

@@ -109,7 +109,8 @@ def selected_genes_heatmap(
     {grouped}
     {show}
     **kwargs
-        Passed to :func:`scanpy.pl.heatmap`, such as ``standard_scale="var"``. That function
+        Passed to :func:`scanpy.pl.heatmap`. By default each gene is scaled to its own range
+        (``standard_scale="var"``); ``None`` shows expression as it is. That function
         always makes a figure of its own and takes no ``ax``.
 
     Returns

@@ -9,7 +9,7 @@ import numpy as np
 from yoto_sc._keys import DEFAULT_KEY
 from yoto_sc.pl._common import read_panel, read_table, read_tasks
 from yoto_sc.pl._docs import fill
-from yoto_sc.pl._figure import axes_for, figure_of, finish
+from yoto_sc.pl._figure import axes_for, figure_of, finish, literal
 from yoto_sc.pl._style import GREY, decimals, metric_name, task_styles
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ MAX_TICKS = 8
 """With more panel sizes beside each other their numbers would touch."""
 
 
+@literal
 @fill()
 def path(
     adata: AnnData,

@@ -10,7 +10,7 @@ from yoto_sc._keys import DEFAULT_KEY
 from yoto_sc.pl._common import gene_labels, read_panel
 from yoto_sc.pl._docs import fill
 from yoto_sc.pl._expression import read_expression
-from yoto_sc.pl._figure import axes_for, figure_of, finish
+from yoto_sc.pl._figure import axes_for, figure_of, finish, literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,7 @@ MAX_NAMED = 100
 """The names of more genes would be too small to read."""
 
 
+@literal
 @fill()
 def redundancy(
     adata: AnnData,

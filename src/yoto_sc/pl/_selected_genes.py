@@ -10,7 +10,7 @@ import pandas as pd
 from yoto_sc._keys import DEFAULT_KEY
 from yoto_sc.pl._common import gene_labels, read_panel, read_results
 from yoto_sc.pl._docs import fill
-from yoto_sc.pl._figure import figure_of, finish, hide_grid, new_figure
+from yoto_sc.pl._figure import figure_of, finish, hide_grid, literal, new_figure
 from yoto_sc.pl._style import GREY, LIGHT_GREY, TaskStyle, task_styles
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ NO_TASK = TaskStyle(GREY, "o")
 UNKNOWN = "what each gene adds was not stored"
 
 
+@literal
 @fill()
 def selected_genes(
     adata: AnnData,

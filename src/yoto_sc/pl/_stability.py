@@ -9,7 +9,7 @@ import numpy as np
 from yoto_sc._keys import DEFAULT_KEY, Keys
 from yoto_sc.pl._common import gene_labels
 from yoto_sc.pl._docs import fill
-from yoto_sc.pl._figure import axes_for, figure_of, finish
+from yoto_sc.pl._figure import axes_for, figure_of, finish, literal
 from yoto_sc.pl._style import LIGHT_GREY, PALETTE, decimals
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ MAX_ROWS = 96
 """Genes shown if it is not said how many."""
 
 
+@literal
 @fill()
 def stability(
     adata: AnnData,

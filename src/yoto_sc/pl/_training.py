@@ -29,6 +29,10 @@ def training(
 ) -> Axes | None:
     """Show the loss on training and held-out cells while the panel shrinks.
 
+    A line parts the two phases: genes are selected, then the panel is fixed, and a network learns
+    to predict from it. The loss is another one there, which takes fewer genes in account as well,
+    and begins higher.
+
     Parameters
     ----------
     {adata}
@@ -65,9 +69,10 @@ def training(
         )
     ax.set_xlabel("training step")
     ax.set_ylabel("loss")
-    ax.set_title("Training", loc="left")
+    ax.set_title("Training", loc="left", pad=20)
     ax.spines["top"].set_visible(False)
     _add_sizes(ax, history)
+    _add_phases(ax, history)
     ax.legend(loc="best", fontsize="small", title="loss on", title_fontsize="small")
     return finish(ax, given=given, show=show)
 
@@ -90,3 +95,25 @@ def _add_sizes(ax: Axes, history: pd.DataFrame) -> None:
     sizes.spines["top"].set_visible(False)
     ax.set_zorder(sizes.get_zorder() + 1)  # the losses lie on top, so
     ax.patch.set_visible(False)  # their background must let the area through
+
+
+def _add_phases(ax: Axes, history: pd.DataFrame) -> None:
+    """Name the phases above the axes, and draw the line between them."""
+    steps, sizes = history["step"].to_numpy(), history["n_genes"].to_numpy()
+    selecting = steps[sizes > sizes[-1]]
+    first, last = steps[0], steps[-1]
+    fixed = selecting[-1] if len(selecting) else first
+    phases = [(first, fixed, "selecting genes"), (fixed, last, "panel fixed: learning from it")]
+    for start, stop, name in phases:
+        if stop > start:
+            ax.text(
+                (start + stop) / 2,
+                1.02,
+                name,
+                transform=ax.get_xaxis_transform(),
+                ha="center",
+                color=GREY,
+                fontsize="small",
+            )
+    if first < fixed < last:
+        ax.axvline(fixed, color=GREY, linestyle=":", linewidth=1.2)

@@ -8,7 +8,7 @@ import numpy as np
 
 from yoto_sc.pl._common import check_returned
 from yoto_sc.pl._docs import fill
-from yoto_sc.pl._figure import axes_for, figure_of, finish, hide_grid, new_figure
+from yoto_sc.pl._figure import axes_for, figure_of, finish, hide_grid, literal, new_figure
 from yoto_sc.pl._style import GREY, PALETTE, decimals, metric_name
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ STAGES = {
 CEILING = "ceiling: trained on the query's labels"
 
 
+@literal
 @fill()
 def transfer(
     table: pd.DataFrame,

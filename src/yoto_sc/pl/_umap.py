@@ -11,7 +11,7 @@ from yoto_sc._lazy import in_memory
 from yoto_sc.pl._common import gene_labels, read_panel
 from yoto_sc.pl._docs import fill
 from yoto_sc.pl._expression import read_expression
-from yoto_sc.pl._figure import draw_with_scanpy, figure_of, fit, label_color_bar
+from yoto_sc.pl._figure import draw_with_scanpy, figure_of, fit, label_color_bar, literal
 from yoto_sc.pl._style import LIGHT_GREY
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ PANEL_INCHES = (2.7, 2.4)
 COLORS = (LIGHT_GREY, "#7FB2D6", "#0072B2", "#00223A")
 
 
+@literal
 @fill()
 def selected_genes_umap(
     adata: AnnData,
