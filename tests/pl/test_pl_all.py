@@ -29,7 +29,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "selected_genes_dotplot": {"groupby": "bulk_labels", "n_genes": 8},
     "selected_genes_heatmap": {"groupby": "bulk_labels", "n_genes": 8},
     "selected_genes_matrixplot": {"groupby": "bulk_labels", "n_genes": 8},
-    "selected_genes_stacked_violin": {"groupby": "phase", "n_genes": 2},
+    "selected_genes_stacked_violin": {"groupby": "phase", "n_genes": 24},
     "selected_genes_umap": {"n_genes": 2},
 }
 
@@ -39,9 +39,8 @@ def call(name: str, adata: AnnData, **kwargs: Any) -> Any:
 
 
 def axes_of(drawn: Any) -> Axes:
-    if isinstance(drawn, dict):
-        return next(iter(drawn.values()))
-    return drawn[0] if isinstance(drawn, list) else drawn
+    drawn = drawn[0] if isinstance(drawn, list) else drawn
+    return next(iter(drawn.values())) if isinstance(drawn, dict) else drawn
 
 
 def assert_same(now: Any, before: Any) -> None:
@@ -102,6 +101,14 @@ def test_interactive_sessions_get_the_figure(name, adata):
         assert [plt.figure(number) for number in plt.get_fignums()] == [axes.figure]
         plt.close(axes.figure)
         call(name, adata, show=False)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_title_of_ones_own_takes_the_place_of_ours(name, adata):
+    ax = axes_of(call(name, adata))
+    ax.set_title("mine")
+    titles = [ax.get_title(where) for where in ("left", "center", "right")]
+    assert titles == ["", "mine", ""]
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -40,7 +40,7 @@ def test_bars_are_r2_the_best_at_the_top(adata):
     assert list(bars(ax)) == list(expected.index)
     np.testing.assert_allclose(list(bars(ax).values()), expected)
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
-    assert ax.get_title("left") == "modules: 12 columns"
+    assert ax.get_title() == "modules: 12 columns"
     assert ax.get_xlabel() == "held-out R²"
     assert ax.get_xlim()[0] < expected.min() < 0
     assert ax.get_xlim()[1] == 1
@@ -61,7 +61,7 @@ def test_components_stand_in_their_order(adata):
     np.testing.assert_allclose(list(bars(ax).values()), stored(adata, "transcriptome"))
     few = columns(adata, task="transcriptome", n_columns=3)
     assert list(bars(few)) == ["PC1", "PC2", "PC3"]
-    assert few.get_title("left") == "transcriptome: the first 3 of 30 components"
+    assert few.get_title() == "transcriptome: the first 3 of 30 components"
 
 
 @pytest.mark.parametrize("n_columns", [1, 2, 5, 11, 12])
@@ -74,7 +74,7 @@ def test_of_many_columns_the_best_and_the_worst(adata, n_columns):
         expected = [*ranked.index[:n_best], f"… {12 - n_columns} more …"]
         expected += list(ranked.index[12 - n_worst :])
         title = f"modules: the best {n_best} and the worst {n_worst} of 12 columns"
-        assert ax.get_title("left") == title
+        assert ax.get_title() == title
     drawn = bars(ax)
     assert list(drawn) == expected
     for name, value in ranked[ranked.index.isin(drawn)].items():

@@ -26,7 +26,7 @@ def test_rows_are_fractions_of_the_observed_class(adata, task):
     ]
     assert (ax.get_ylabel(), ax.get_xlabel()) == ("observed", "predicted")
     f1 = adata.uns["yoto"]["metrics"].loc[task, "macro_f1"]
-    assert ax.get_title("left") == f"{task}, held-out cells: macro-F1 {f1:.2f}"
+    assert ax.get_title() == f"{task}, held-out cells: macro-F1 {f1:.2f}"
 
 
 def test_counts(adata):
@@ -49,7 +49,7 @@ def test_text_stands_out_from_its_cell(adata):
 
 def test_default_is_the_first_categorical_task(adata):
     adata.uns["yoto"]["tasks"] = adata.uns["yoto"]["tasks"].iloc[::-1]
-    assert yt.pl.confusion(adata).get_title("left").startswith("phase,")
+    assert yt.pl.confusion(adata).get_title().startswith("phase,")
 
 
 def test_classes_without_held_out_cells_stay(adata):
@@ -69,7 +69,7 @@ def test_without_predictions_classes_come_from_the_table(adata):
 
 def test_without_a_score_the_title_gives_none(adata):
     adata.uns["yoto"]["metrics"] = adata.uns["yoto"]["metrics"].drop(index="phase")
-    assert yt.pl.confusion(adata, "phase").get_title("left") == "phase, held-out cells"
+    assert yt.pl.confusion(adata, "phase").get_title() == "phase, held-out cells"
 
 
 def test_many_classes_have_no_numbers(adata):

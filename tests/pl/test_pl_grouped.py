@@ -88,6 +88,27 @@ def test_stacked_violin_colours_by_the_median(adata):
     assert axes["color_legend_ax"].get_title() == "Median expression\nin group"
 
 
+@pytest.mark.parametrize("groupby", [GROUP, "phase"])
+def test_many_violins_go_on_in_further_rows(adata, groupby):
+    adata.var["yoto_imposed"] = adata.var_names.isin(["CST3"])
+    first, second = yt.pl.selected_genes_stacked_violin(adata, groupby)
+    whole = yt.pl.selected_genes_dotplot(adata, groupby)["mainplot_ax"]
+    mains = [axes["mainplot_ax"] for axes in (first, second)]
+    assert [len(genes_of(ax)) for ax in mains] == [16, 16]
+    assert sum(map(genes_of, mains), []) == genes_of(whole)
+    labels = [label for ax in mains for label in ax.get_xticklabels()]
+    assert [x.get_text() for x in labels if x.get_fontstyle() == "italic"] == ["CST3"]
+    assert first["mainplot_ax"].figure is second["mainplot_ax"].figure
+    assert mains[1].get_window_extent().y1 < mains[0].get_window_extent().y0
+
+
+@pytest.mark.parametrize("argument", [{"swap_axes": True}, {"ax": True}, {"dendrogram": True}])
+def test_violins_whose_place_or_order_was_asked_for_are_in_one_piece(adata, argument):
+    if "ax" in argument:
+        argument = {"ax": Figure((16, 5)).subplots()}
+    assert isinstance(yt.pl.selected_genes_stacked_violin(adata, GROUP, **argument), dict)
+
+
 @pytest.mark.parametrize("kind", ["dotplot", "matrixplot", "stacked_violin", "heatmap"])
 def test_genes_that_had_to_be_in_the_panel_are_in_italics(adata, kind):
     adata.var["symbol"] = "s-" + adata.var_names

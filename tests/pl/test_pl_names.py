@@ -40,6 +40,7 @@ def odd(adata):
 )
 def test_a_dollar_begins_no_formula(odd, plot, arguments):
     drawn = getattr(yt.pl, plot)(odd, show=False, **arguments)
+    drawn = drawn[0] if isinstance(drawn, list) else drawn
     ax = next(iter(drawn.values())) if isinstance(drawn, dict) else drawn
     ax.figure.canvas.draw()
     texts = [text.get_text() for text in ax.figure.findobj(Text)]

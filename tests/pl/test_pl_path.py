@@ -108,6 +108,15 @@ def test_other_metrics_and_missing_scores_are_left_out(adata):
     assert len(points) == 10
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_path_without_scores_is_an_empty_plot(adata):
+    adata.uns["yoto"]["path"]["score"] = np.nan
+    ax = yt.pl.path(adata)
+    assert curves(ax) == {}
+    assert "no held-out scores" in [text.get_text() for text in ax.texts]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["32"]
+
+
 def test_a_single_size_can_be_drawn(adata):
     adata.uns["yoto"]["path"] = adata.uns["yoto"]["path"].query("n_genes == 32")
     ax = yt.pl.path(adata)

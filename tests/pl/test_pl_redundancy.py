@@ -31,7 +31,7 @@ def test_colours_are_the_correlations_of_the_panel(adata):
 def test_title_sums_up(adata):
     ax = yt.pl.redundancy(adata)
     size = np.abs(drawn(ax)[np.triu_indices(32, k=1)])
-    assert ax.get_title(loc="left") == (
+    assert ax.get_title() == (
         f"Redundancy: |r| is {size.mean():.2f} on average, {size.max():.2f} at most"
     )
     low, high = ax.images[0].get_clim()
@@ -43,7 +43,7 @@ def test_numbers_are_those_of_evaluate(adata):
     genes = yt.Panel.from_adata(adata).genes
     table = yt.tl.evaluate(adata, genes, categorical_keys="phase", classifiers=[])
     (mean,) = table.loc[table["metric"] == "mean_abs_correlation", "value"]
-    assert f"is {mean:.2f} on average" in yt.pl.redundancy(adata).get_title(loc="left")
+    assert f"is {mean:.2f} on average" in yt.pl.redundancy(adata).get_title()
 
 
 def test_genes_that_repeat_each_other_are_side_by_side(adata):
@@ -67,7 +67,7 @@ def test_constant_genes_are_grey(adata):
     assert np.isnan(drawn(ax)[at]).all()
     assert np.isfinite(drawn(ax)).sum() == 2
     ax = yt.pl.redundancy(adata, genes=["CD3D", "LYZ"])
-    assert ax.get_title(loc="left") == "No two genes vary"
+    assert ax.get_title() == "No two genes vary"
 
 
 @pytest.mark.parametrize("n_genes", [2, 8, 32, 64, 100])

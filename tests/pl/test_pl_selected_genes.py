@@ -35,7 +35,7 @@ def test_genes_stand_by_rank_at_what_the_panel_loses_without_them(adata):
     np.testing.assert_allclose(stems, [(0, rise) for rise in rises])
     assert ax.get_xlim()[0] < min(rises.min(), 0)
     assert ax.get_xlim()[1] > rises.max()
-    assert ax.get_title("left") == "Panel of 32 genes"
+    assert ax.get_title() == "Panel of 32 genes"
     assert ax.get_xlabel() == (
         "what the panel loses without the gene\n(rise of its task's criterion)"
     )

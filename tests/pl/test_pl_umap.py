@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 import yoto_sc as yt
@@ -10,9 +11,9 @@ import yoto_sc as yt
 
 def test_shows_the_first_genes_on_the_embedding(adata):
     drawn = yt.pl.selected_genes_umap(adata)
-    genes = yt.Panel.from_adata(adata).genes[:8]
-    assert [ax.get_title() for ax in drawn] == genes
-    for ax, gene in zip(drawn, genes, strict=True):
+    genes = yt.Panel.from_adata(adata).genes[:7]
+    assert [ax.get_title() for ax in drawn] == [*genes, "bulk_labels"]
+    for ax, gene in zip(drawn[:7], genes, strict=True):
         points = ax.collections[-1]
         values = adata[:, gene].X.toarray().ravel()
         np.testing.assert_allclose(np.sort(points.get_array()), np.sort(values))
@@ -23,7 +24,32 @@ def test_shows_the_first_genes_on_the_embedding(adata):
 
 
 def test_a_smaller_panel_is_shown_whole(make_selected):
-    assert len(yt.pl.selected_genes_umap(make_selected(4, ("phase",)))) == 4
+    assert len(yt.pl.selected_genes_umap(make_selected(4, ("S_score",)))) == 4
+
+
+def test_classes_are_shown_beside_the_genes(adata):
+    names = list(adata.obs["bulk_labels"].cat.categories)
+    adata.uns["bulk_labels_colors"] = [f"#0000{number:02x}" for number in range(10)]
+    adata.obs.loc[adata.obs_names[:9], "bulk_labels"] = np.nan
+    classes = yt.pl.selected_genes_umap(adata, n_genes=3)[-1]
+    legend = [text.get_text() for text in classes.get_legend().get_texts()]
+    assert legend[:10] == names
+    colors = {to_hex(c) for points in classes.collections for c in points.get_facecolors()}
+    assert set(adata.uns["bulk_labels_colors"]) <= colors
+    drawn = yt.pl.selected_genes_umap(adata, "phase", n_genes=1)
+    assert [ax.get_title() for ax in drawn] == [*yt.Panel.from_adata(adata).genes[:1], "phase"]
+
+
+def test_a_gene_named_as_the_classes(adata):
+    gene = yt.Panel.from_adata(adata).genes[0]
+    adata.obs[gene] = adata.obs["phase"]
+    drawn = yt.pl.selected_genes_umap(adata, gene, n_genes=1)
+    assert [ax.get_title() for ax in drawn] == [gene, f"obs: {gene}"]
+
+
+def test_cells_whose_classes_are_not_known(adata):
+    del adata.obs["bulk_labels"]
+    assert len(yt.pl.selected_genes_umap(adata, n_genes=2)) == 2
 
 
 def test_one_gene_on_given_axes(adata):

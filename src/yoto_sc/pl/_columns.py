@@ -93,7 +93,7 @@ def columns(
     ax.grid(axis="x", color="0.92")
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.set_title(title, loc="left", fontsize="medium", pad=20)
+    ax.set_title(title, fontsize="medium", pad=20)
     return finish(ax, given=given, show=show)
 
 

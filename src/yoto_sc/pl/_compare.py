@@ -20,6 +20,8 @@ PREFERRED = ("macro_f1", "r2")
 LOWER_IS_BETTER = frozenset(
     {"log_loss", "calibration_error", "rmse", "mean_abs_correlation", "max_abs_correlation"}
 )
+LEAST_SPAN = 0.1
+"""The axis of scores is no shorter, so that differences that mean nothing look like nothing."""
 COLUMNS = ("panel", "task", "classifier", "fold", "metric", "category", "value", "n_cells")
 
 
@@ -101,9 +103,10 @@ def compare(
     ax.grid(axis="x", color="0.92")
     ax.set_axisbelow(True)
     ax.spines[["top", "right", "left"]].set_visible(False)
+    _scale(ax)
     ax.set_xlabel(_axis_label(rows))
     if rows["fold"].notna().any():
-        ax.set_title("small: folds, large: their mean", loc="left", fontsize="small", color=GREY)
+        ax.set_title("small: folds, large: their mean", fontsize="small", color=GREY)
     return finish(ax, given=given, show=show)
 
 
@@ -158,6 +161,14 @@ def _draw(ax: Axes, at: int, rows: pd.DataFrame, color: str) -> None:
         ax.plot(values, np.full(len(values), at), "o", markersize=4, **faint)
     mean = np.average(values, weights=weights)
     ax.plot(mean, at, "o", color=color, markersize=8, markeredgecolor="white")
+
+
+def _scale(ax: Axes) -> None:
+    """Keep small differences small, and the numbers apart."""
+    low, high = ax.get_xlim()
+    room = max(0.0, LEAST_SPAN - (high - low)) / 2
+    ax.set_xlim(low - room, high + room)
+    ax.locator_params(axis="x", nbins=5)
 
 
 def _axis_label(rows: pd.DataFrame) -> str:

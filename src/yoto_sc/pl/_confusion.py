@@ -85,7 +85,7 @@ def confusion(
     ax.set_xticks(range(len(names)), names, fontsize="small", rotation=rotation)
     ax.set_ylabel("observed")
     ax.set_xlabel("predicted")
-    ax.set_title(_title(adata, key, task), loc="left", fontsize="medium")
+    ax.set_title(_title(adata, key, task), fontsize="medium")
     ax.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
     ax.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
     ax.grid(which="minor", color="0.9", linewidth=0.8)

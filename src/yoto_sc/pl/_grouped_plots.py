@@ -81,11 +81,17 @@ def selected_genes_stacked_violin(
 ) -> Any:
     """Show the panel as stacked violins, each gene under the group that expresses it most.
 
+    Of more than 20 genes, further ones are drawn below, and a list of dictionaries of axes is
+    returned, one for each row of violins. With ``ax``, ``return_fig``, ``swap_axes`` or
+    ``dendrogram``, all are drawn in one piece.
+
     {means}
     """
     shown = Shown(key, n_genes, layer, use_raw, log, gene_symbols)
     kwargs |= {"ax": ax, "return_fig": return_fig}
-    return draw_grouped("stacked_violin", adata, groupby, shown, show, kwargs, statistic="Median")
+    return draw_grouped(
+        "stacked_violin", adata, groupby, shown, show, kwargs, statistic="Median", widest=20
+    )
 
 
 @fill()

@@ -96,8 +96,10 @@ def path(
     metrics = list(dict.fromkeys(metric_name(c["metric"].iloc[0]) for c in curves.values()))
     shown_as = metrics[0] if len(metrics) == 1 else f"score ({' or '.join(metrics)})"
     ax.set_ylabel(f"held-out {shown_as}")
-    ax.set_title("Score against panel size", loc="left", pad=22)
-    if given is None:
+    ax.set_title("Score against panel size", pad=22)
+    if not curves:
+        ax.text(0.5, 0.5, "no held-out scores", transform=ax.transAxes, color=GREY, ha="center")
+    elif given is None:
         figure_of(ax).legend(loc="outside right upper", frameon=False, fontsize="small")
     else:
         ax.legend(loc="best", fontsize="small")

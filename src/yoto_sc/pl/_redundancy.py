@@ -103,7 +103,7 @@ def redundancy(
     title = "No two genes vary"
     if size.size:
         title = f"Redundancy: |r| is {size.mean():.2f} on average, {size.max():.2f} at most"
-    ax.set_title(title, loc="left", fontsize="medium")
+    ax.set_title(title, fontsize="medium")
     figure_of(ax).colorbar(image, ax=ax, shrink=0.6, label=f"correlation of {scale}")
     return finish(ax, given=given, show=show)
 

@@ -188,7 +188,7 @@ def _add_titles(
     if is_marked:
         hollow: dict[str, Any] = {"marker": "o", "linestyle": "", "markerfacecolor": "white"}
         handles.append(Line2D([], [], color=GREY, label=IMPOSED, **hollow))
-    all_axes[0].set_title(title, loc="left", pad=22)  # above the heading of the classes
+    all_axes[0].set_title(title, pad=22)  # above the heading of the classes
     if not handles:
         return
     legend: dict[str, Any] = {"handles": handles, "title": LEGEND_TITLE, "fontsize": "small"}

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
 
-ROW_INCHES = 0.17
-MAX_ROWS = 96
+ROW_INCHES, COLUMN_INCHES = 0.17, 3.4
+MAX_SHOWN = 96
 """Genes shown if it is not said how many."""
+MAX_ROWS = 32
+"""Genes below one another; more go on in the next column."""
+PITCH = 1.5
+"""From one column to the next, where a bar is at most 1 long."""
 
 
 @literal
@@ -49,7 +53,8 @@ def stability(
         consensus, if so many were selected at all, and at most 96.
     {gene_symbols}
     ax
-        Where to draw; ``None``: a new figure, which grows with the number of genes.
+        Where to draw; ``None``: a new figure, which grows with the number of genes. More than 32
+        go on in further columns.
     {show}
 
     Returns
@@ -74,27 +79,26 @@ def stability(
     results, var = _read(adata, key)
     n_consensus = int(var["consensus"].sum())
     shown = var[var["frequency"] > 0].iloc[
-        : min(2 * n_consensus, MAX_ROWS) if n_genes is None else n_genes
+        : min(2 * n_consensus, MAX_SHOWN) if n_genes is None else n_genes
     ]
-    rows = np.arange(len(shown))
-    ax = axes_for(given := ax, (4.6, 1.5 + ROW_INCHES * len(shown)), show)
+    n_columns = -(-len(shown) // MAX_ROWS)
+    n_rows = -(-len(shown) // n_columns)
+    rows, left = np.arange(len(shown)) % n_rows, np.arange(len(shown)) // n_rows * PITCH
+    size = (1.2 + COLUMN_INCHES * n_columns, 1.5 + ROW_INCHES * n_rows)
+    ax = axes_for(given := ax, size, show)
     chosen, frequency = shown["consensus"].to_numpy(dtype=bool), shown["frequency"].to_numpy()
     for ours, color, label in (
         (chosen, PALETTE[0], f"in the consensus of {n_consensus}"),
         (~chosen, LIGHT_GREY, "not in it"),
     ):
         if ours.any():
-            ax.barh(rows[ours], frequency[ours], 0.75, color=color, label=label)
-    ax.set_yticks(rows, gene_labels(adata, list(shown.index), gene_symbols), fontsize="small")
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(shown) - 0.4, -0.6)
-    ax.set_xlim(0, 1)
+            ax.barh(rows[ours], frequency[ours], 0.75, left=left[ours], color=color, label=label)
+    _add_names(ax, gene_labels(adata, list(shown.index), gene_symbols), n_rows, n_columns)
     ax.set_xlabel("share of the runs that selected the gene")
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_title(
         f"{len(results['jaccard'])} runs agree: Jaccard {decimals(results['mean_jaccard'])}, "
         f"Kuncheva {decimals(results['mean_kuncheva'])}",
-        loc="left",
         fontsize="medium",
     )
     if given is None:
@@ -102,6 +106,23 @@ def stability(
     else:
         ax.legend(loc="lower right", fontsize="small")
     return finish(ax, given=given, show=show)
+
+
+def _add_names(ax: Axes, names: list[str], n_rows: int, n_columns: int) -> None:
+    """Name the genes left of their bars, and give every column its own axis of shares."""
+    ax.set_yticks(range(n_rows), names[:n_rows], fontsize="small")
+    for number, name in enumerate(names[n_rows:], start=n_rows):
+        column, row = divmod(number, n_rows)
+        place: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": "small"}
+        ax.text(column * PITCH - 0.03, row, name, **place)
+    starts = PITCH * np.arange(n_columns)
+    shares = np.array([0.0, 0.5, 1.0])
+    ax.set_xticks((starts[:, None] + shares).ravel(), [f"{x:g}" for x in shares] * n_columns)
+    for start in starts[1:]:
+        ax.axvline(start, color=LIGHT_GREY, linewidth=0.8, zorder=0)
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(n_rows - 0.4, -0.6)
+    ax.set_xlim(0, starts[-1] + 1)
 
 
 def _read(adata: AnnData, key: str) -> tuple[dict[str, Any], pd.DataFrame]:

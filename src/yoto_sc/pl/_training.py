@@ -69,7 +69,7 @@ def training(
         )
     ax.set_xlabel("training step")
     ax.set_ylabel("loss")
-    ax.set_title("Training", loc="left", pad=20)
+    ax.set_title("Training", pad=20)
     ax.spines["top"].set_visible(False)
     _add_sizes(ax, history)
     _add_phases(ax, history)

@@ -12,6 +12,7 @@ from yoto_sc.pl._common import gene_labels, read_panel
 from yoto_sc.pl._docs import fill
 from yoto_sc.pl._expression import read_expression
 from yoto_sc.pl._figure import draw_with_scanpy, figure_of, fit, label_color_bar, literal
+from yoto_sc.pl._grouped import first_classes, group_uns, groups_of
 from yoto_sc.pl._style import LIGHT_GREY
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-N_SHOWN = 8
-"""Genes shown unless `n_genes` says otherwise."""
+N_SHOWN = 7
+"""Genes shown unless `n_genes` says otherwise; the classes are the eighth plot."""
 PANEL_INCHES = (2.7, 2.4)
 COLORS = (LIGHT_GREY, "#7FB2D6", "#0072B2", "#00223A")
 
@@ -29,6 +30,7 @@ COLORS = (LIGHT_GREY, "#7FB2D6", "#0072B2", "#00223A")
 @fill()
 def selected_genes_umap(
     adata: AnnData,
+    groupby: str | None = None,
     *,
     key: str = DEFAULT_KEY,
     n_genes: int | None = None,
@@ -42,37 +44,40 @@ def selected_genes_umap(
     show: bool | None = None,
     **kwargs: Any,
 ) -> Any:
-    """Show the expression of the panel's most important genes on an embedding.
+    """Show the expression of the panel's most important genes on an embedding, and the classes.
 
     Parameters
     ----------
     adata
         Annotated data with the results of :func:`yoto_sc.tl.select` and an embedding; not
         changed.
+    groupby
+        Column of ``adata.obs`` with classes, which are shown after the genes. ``None``: the labels
+        of the first categorical task, if `adata` has them and several genes are shown.
     {key}
     n_genes
-        Number of genes, most important first. ``None``: the panel, at most its first 8.
+        Number of genes, most important first. ``None``: the panel, at most its first 7.
     basis
         Entry of ``adata.obsm``, with or without its ``X_``.
     ncols
         Number of plots in a row.
     {expression}
     ax
-        Where to draw, for ``n_genes=1`` only; ``None``: a new figure.
+        Where to draw, for ``n_genes=1`` without `groupby` only; ``None``: a new figure.
     {show}
     **kwargs
         Passed to :func:`scanpy.pl.embedding`, such as ``cmap`` and ``size``.
 
     Returns
     -------
-    The axes, in a list if there are several genes, as scanpy returns; ``None`` if `show`.
+    The axes, in a list if there are several plots, as scanpy returns; ``None`` if `show`.
 
     Raises
     ------
     KeyError
-        `adata` holds no selection under `key`, no such embedding or no such layer.
+        `adata` holds no selection under `key`, no such embedding, layer or column.
     ValueError
-        `n_genes` is out of range, or `ax` was given for several genes.
+        `n_genes` is out of range, `groupby` holds no groups, or `ax` was given for several plots.
 
     Examples
     --------
@@ -91,10 +96,14 @@ def selected_genes_umap(
     genes = read_panel(adata, key, n_genes).genes
     if n_genes is None:
         genes = genes[:N_SHOWN]
-    if ax is not None and len(genes) > 1:
+    if groupby is None and len(genes) > 1:
+        first = first_classes(adata, key)
+        groupby = first if first in adata.obs.columns else None
+    n_plots = len(genes) + (groupby is not None)
+    if ax is not None and n_plots > 1:
         raise ValueError(
-            f"`ax` holds one plot, but {len(genes)} genes are to be shown. Pass n_genes=1, or no "
-            "`ax`."
+            f"`ax` holds one plot, but there are {n_plots} to be shown. Pass n_genes=1 and no "
+            "`groupby`, or no `ax`."
         )
     name, coordinates = _embedding(adata, basis, key)
     labels = gene_labels(adata, genes, gene_symbols)
@@ -106,6 +115,16 @@ def selected_genes_umap(
         var=pd.DataFrame(index=pd.Index(labels, dtype=object)),
         obsm={f"X_{name}": coordinates},
     )
+    shown = list(labels)
+    if groupby is not None:
+        groups = groups_of(adata, groupby)
+        title = groupby if groupby not in labels else f"obs: {groupby}"
+        small.obs[title] = groups.rename_categories(str)
+        colors = group_uns(adata, groupby, groups).get(f"{groupby}_colors")
+        if colors is not None:
+            small.uns[f"{title}_colors"] = colors
+        shown.append(title)
+        kwargs.setdefault("legend_fontsize", "small")
     if not {"cmap", "color_map"} & set(kwargs):
         kwargs["cmap"] = LinearSegmentedColormap.from_list("yoto", COLORS)
     kwargs.setdefault("frameon", False)
@@ -128,7 +147,7 @@ def selected_genes_umap(
 
     with mpl.rc_context({"figure.figsize": PANEL_INCHES}):  # the size of one of scanpy's plots
         return draw_with_scanpy(
-            embedding, small, name, color=labels, ncols=ncols, show=show, adjust=adjust, **kwargs
+            embedding, small, name, color=shown, ncols=ncols, show=show, adjust=adjust, **kwargs
         )
 
 
