@@ -1,8 +1,9 @@
 """Learning from some of very many cells: what it costs, and what a stratified choice gains.
 
-Panels from all cells, from a bounded number of them, and from as many drawn uniformly are judged
-on the same held-out cells, three splits. The data are planted cells of a store of `large.py`, and
-donors of blood whose cells are repeated with resampled counts.
+Panels from all cells, from a bounded number of them, and from as many drawn uniformly, or for
+diversity within the classes, are judged on the same held-out cells, three splits. The data are
+planted cells of a store of `large.py`, and donors of blood whose cells are repeated with resampled
+counts.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 import yoto_sc as yt
 from yoto_sc.judge import _splits
+from yoto_sc.model import _model
 
 OUT = Path(__file__).parent / "results" / "bound.csv"
 RARE = 1e-3
@@ -28,6 +30,7 @@ WAYS = {
     "all": (None, 500),
     "100,000": (100_000, 500),
     "100,000 uniform": (100_000, 0),
+    "100,000 diverse": (100_000, 500),
     "20,000": (20_000, 500),
     "20,000 uniform": (20_000, 0),
 }
@@ -51,9 +54,46 @@ def blood(n_obs: int) -> ad.AnnData:
     return ad.AnnData(sp.vstack(blocks, format="csr"), obs=obs, var=adata.var)
 
 
+class Diverse:
+    """Draws random numbers, but cells far from the middle of their class first.
+
+    Half of a cell's weight is the same for all, and half goes by its squared distance to the mean
+    of its class, as in lightweight coresets (Bachem et al., 2018, KDD).
+    """
+
+    def __init__(self, rng: np.random.Generator, weights: np.ndarray) -> None:
+        self.rng, self.weights = rng, weights
+        self.choice = rng.choice
+
+    def permutation(self, cells: np.ndarray) -> np.ndarray:
+        self.rng.permutation(cells)  # so that what is drawn later is the same
+        waits = np.random.default_rng(0).exponential(size=len(cells)) / self.weights[cells]
+        return cells[np.argsort(waits)]
+
+
+def distances(adata: ad.AnnData) -> np.ndarray:
+    """Return the weights of :class:`Diverse`, of log expression; ``(n_obs,)``, mean 1."""
+    values, classes = sp.csr_matrix(adata.X, dtype=np.float32).log1p(), adata.obs["cell_type"]
+    squares = np.asarray(values.power(2).sum(axis=1)).ravel()
+    found = np.empty(adata.n_obs)
+    for name in classes.unique():
+        cells = np.flatnonzero(classes == name)
+        mean = np.asarray(values[cells].mean(axis=0)).ravel()
+        distance = squares[cells] - 2 * (values[cells] @ mean) + mean @ mean
+        found[cells] = 0.5 + 0.5 * distance / distance.mean()
+    return found
+
+
 def held_out(adata: ad.AnnData, way: str, seed: int) -> pd.DataFrame:
     """Select 32 genes one way, and return what is told of the held-out cells."""
     most, _splits._SURE_CELLS = WAYS[way]
+    weights = distances(adata) if way.endswith("diverse") else None
+
+    def bounded(split, tasks, labels, max_cells, rng):
+        rng = rng if weights is None else Diverse(rng, weights)
+        return _splits.bounded(split, tasks, labels, max_cells, rng)
+
+    _model.bounded = bounded
     yt.tl.select(
         adata,
         32,

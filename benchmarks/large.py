@@ -23,7 +23,7 @@ warnings.filterwarnings("ignore")
 N_VARS, N_CLASSES, N_RARE, CHUNK = 10_000, 30, 6, 20_000
 RARE = 6e-4
 OUT = Path(__file__).parent / "results" / "large.csv"
-SETTINGS = ["read", "select", "predict", "sums", "cluster", "killed", "panel"]
+SETTINGS = ["read", "select", "predict", "sums", "one_thread", "cluster", "killed", "panel"]
 
 
 def write_store(path: Path, n_obs: int) -> None:
@@ -131,6 +131,13 @@ def measure(setting: str, path: Path) -> None:
             adata.X.blocks[number].compute(scheduler="synchronous")
     elif setting == "sums":
         record["digest"] = sums_of(adata)
+    elif setting == "one_thread":
+        import dask
+        import zarr
+
+        zarr.config.set({"threading.max_workers": 1})  # which decompresses on its own
+        with dask.config.set(scheduler="synchronous"):
+            record["digest"] = sums_of(adata)
     elif setting in ("cluster", "killed"):
         record["digest"] = on_cluster(adata, kill=setting == "killed")
     elif setting == "predict":

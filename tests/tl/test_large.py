@@ -146,46 +146,49 @@ def test_labels_are_the_same(
     np.testing.assert_array_equal(imputed[0].X, imputed[1].X)
 
 
+def judged(adata: AnnData, names: list[str], model: Path) -> list[pd.DataFrame]:
+    """What is told of lists of genes."""
+    panels = {"first": names[:5], "last": names[-5:]}
+    task, few = {"categorical_keys": "task_0"}, {"n_splits": 2, "classifiers": "k_neighbors"}
+    return [
+        yt.tl.compare(adata, panels, use_rep="embedding", **task, **few),
+        yt.tl.evaluate(adata, panels["first"], transcriptome=3, **few),
+        yt.tl.substitutes(adata, model, n=1),
+    ]
+
+
+def trained(adata: AnnData, cells: AnnData, model: Path) -> list[pd.DataFrame]:
+    """What comes of further trainings."""
+    quick: dict[str, Any] = {"max_steps": 5, "accelerator": "cpu"}
+    quiet = {"categorical_keys": "task_0", "progress_bar": False}
+    yt.tl.stability(adata, 4, n_runs=2, select_kwargs=quick, **quiet)
+    panels = {"model": list(cells.var_names[:5])}
+    moved = yt.tl.transfer(adata, cells, panels, n_splits=2, **quiet, **quick)
+    yt.tl.adapt(adata, model, progress_bar=False)
+    return [adata.var.filter(like="stability"), moved]
+
+
+@pytest.fixture(scope="module")
+def judged_in_memory(cells: AnnData, learned: tuple[AnnData, Path]) -> list[pd.DataFrame]:
+    return judged(cells, list(cells.var_names), learned[1])
+
+
 @pytest.mark.parametrize("way", ["backed", "lazy zarr"])
 def test_what_is_judged_is_the_same(
-    ways: dict[str, Opener], way: str, cells: AnnData, learned: tuple[AnnData, Path]
+    ways: dict[str, Opener],
+    way: str,
+    learned: tuple[AnnData, Path],
+    judged_in_memory: list[pd.DataFrame],
 ) -> None:
-    panels = {"first": list(cells.var_names[:5]), "last": list(cells.var_names[-5:])}
-    task = {"categorical_keys": "task_0"}
-    for verb in (
-        lambda a: yt.tl.compare(a, panels, n_splits=2, use_rep="embedding", **task),
-        lambda a: yt.tl.evaluate(a, panels["first"], transcriptome=3, n_splits=2),
-        lambda a: yt.tl.substitutes(a, learned[1], n=1),
-    ):
-        pd.testing.assert_frame_equal(verb(ways[way]()), verb(cells))
+    found = judged(ways[way](), list(learned[0].var_names), learned[1])
+    for got, want in zip(found, judged_in_memory, strict=True):
+        pd.testing.assert_frame_equal(got, want)
 
 
-@pytest.mark.parametrize("way", ["backed", "lazy zarr"])
 def test_what_is_trained_is_the_same(
-    ways: dict[str, Opener], way: str, cells: AnnData, learned: tuple[AnnData, Path]
+    ways: dict[str, Opener], cells: AnnData, learned: tuple[AnnData, Path]
 ) -> None:
-    quick = {"max_steps": 5, "accelerator": "cpu"}
-    results: list[list[pd.DataFrame]] = []
-    for adata in (cells.copy(), ways[way]()):
-        yt.tl.stability(
-            adata,
-            4,
-            n_runs=2,
-            categorical_keys="task_0",
-            progress_bar=False,
-            select_kwargs=quick,
-        )
-        moved = yt.tl.transfer(
-            adata,
-            cells,
-            {"model": list(cells.var_names[:5])},
-            categorical_keys="task_0",
-            n_splits=2,
-            progress_bar=False,
-            **quick,
-        )
-        yt.tl.adapt(adata, learned[1], progress_bar=False)
-        results.append([adata.var.filter(like="stability"), moved])
+    results = [trained(adata, cells, learned[1]) for adata in (cells.copy(), ways["lazy zarr"]())]
     for want, got in zip(*results, strict=True):
         pd.testing.assert_frame_equal(got, want)
 
