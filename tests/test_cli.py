@@ -508,7 +508,7 @@ def test_select_writes_all_results(done: Any) -> None:
 
 def test_json_tells_what_the_files_hold(done: Any) -> None:
     told = json.loads(done.result.stdout)
-    assert told.keys() == {"genes", "metrics", "files"}
+    assert told.keys() == {"genes", "metrics", "assay", "files"}
     assert told["genes"] == yt.Panel.from_csv(done.out / "panel.csv").genes
     assert len(told["genes"]) == 5
     assert {done.folder / file for file in told["files"]} == set(done.out.iterdir())

@@ -13,6 +13,8 @@ ATTRIBUTION, WITHOUT = "attribution", "without"
 HELD_OUT, GROUP_HELD_OUT = "held_out", "group_held_out"
 TEACHER, COLUMNS = "teacher", "columns"
 ADAPTATION, BASE = "adaptation", "base"
+ASSAY, ASSAY_CLASSES = "assay", "assay_classes"
+ASSAY_COPIES, ASSAY_SUMMARY = "assay_copies", "assay_summary"
 """The entries of ``adata.uns[key]``: parameters, and tables."""
 
 

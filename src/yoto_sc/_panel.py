@@ -16,7 +16,7 @@ from yoto_sc._genes import accept, check_unknown_genes, find_genes, names_in, wi
 from yoto_sc._keys import DEFAULT_KEY, Keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from anndata import AnnData
@@ -71,6 +71,16 @@ class Panel(Sequence[str]):
         class of that task; empty where unknown). It may have ``symbol``, ``ensembl_id`` (str,
         empty where unknown), ``cost`` (float64) and ``imposed`` (bool: the gene was to be in the
         panel in any case) too.
+    assay
+        What an assay will meet of each selected gene, by rank: ``mean`` and ``detection`` (share
+        of the cells) over the reference, ``share`` of the panel's counts, and ``peak_detection``
+        in the ``peak_class`` of ``peak_task`` where it is seen most (of 50 cells, where that has
+        fewer). `None`: not known.
+    assay_summary
+        The same of the whole panel: ``share_of_heaviest``, the share of the eight genes with most
+        counts (``heaviest``); ``crowding``, the sum of mean counts in the ``crowded_class`` of
+        ``crowded_task``, and ``max_crowding``, if asked for; the ``detection_floor``, and the
+        genes ``below_floor``, if any. `None`: not known.
 
     Examples
     --------
@@ -83,6 +93,8 @@ class Panel(Sequence[str]):
     """
 
     table: pd.DataFrame
+    assay: pd.DataFrame | None = None
+    assay_summary: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         missing = [column for column in COLUMNS if column not in self.table.columns]
@@ -161,7 +173,11 @@ class Panel(Sequence[str]):
             table["cost"] = adata.var[cost]
         if keys.imposed in adata.var.columns:
             table["imposed"] = adata.var[keys.imposed]
-        return cls(table.assign(**names_in(adata.var)))
+        return cls(
+            table.assign(**names_in(adata.var)),
+            results.get("assay"),
+            results.get("assay_summary"),
+        )
 
     @property
     def genes(self) -> list[str]:

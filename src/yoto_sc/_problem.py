@@ -185,6 +185,16 @@ class Problem:
         """The tasks that lie within others."""
         return find_levels(self.tasks, self.labels)
 
+    def expression_of(self, genes: Sequence[str]) -> Expression:
+        """Return the expression of a panel's genes, in memory; the same ones are read once."""
+        known = vars(self).get("_of_panel")
+        if known is None or known[0] != tuple(genes):
+            columns = self.var_names.get_indexer(pd.Index(genes))
+            known = (tuple(genes), self.expression.of_genes(columns))
+            vars(self)["_of_panel"] = known
+        panel: Expression = known[1]
+        return panel
+
     def holding_out(self, split_key: str) -> Problem:
         """Return the same problem, in which groups of another column are held out."""
         check_split_key(self.tables.obs, split_key)

@@ -355,3 +355,34 @@ def test_numbers_as_text(value: Any, expected: str) -> None:
 )
 def test_shares_as_text(share: float, expected: str) -> None:
     assert percent(share) == expected
+
+
+def test_the_page_says_what_an_assay_will_meet(
+    selected: AnnData, whole: tuple[Page, str], tmp_path: Path
+) -> None:
+    summary = selected.uns["yoto"]["assay_summary"]
+    shown = {row[0]: row[1] for row in whole[0].tables["Assay"]}
+    assert shown["least detected gene"] == summary["least_detected"]
+    share = shown["their share of the panel's counts"]
+    assert share == percent(float(summary["share_of_heaviest"]))
+    other = selected.copy()
+    stored = other.uns["yoto"]
+    stored["assay_summary"] = {
+        **summary,
+        "below_floor": ["NKG7"],
+        "crowding": 30.0,
+        "max_crowding": 20.0,
+    }
+    stored["assay_copies"] = pd.DataFrame({"gene": ["A"], "copy": ["B"], "correlation": [0.93]})
+    stored["params"]["max_crowding"] = 20.0
+    page, _ = page_of(other, tmp_path)
+    said = " ".join(" ".join(page.text).split())
+    assert "Seen in fewer than 1.0 % of the cells of any class: NKG7." in said
+    assert "counts sum to 30, above max_crowding=20." in said
+    assert "by their correlation: A and B (0.93)." in said
+    rules = {row[0]: row[1:] for row in page.tables["Rules"][1:]}
+    assert rules["max_crowding"] == ["20", f"30 in {summary['crowded_class']}"]
+    for name in ("assay", "assay_summary"):
+        del stored[name]
+    page, _ = page_of(other, tmp_path)
+    assert "Assay" not in page.tables

@@ -25,6 +25,7 @@ _N_HEAVY = 8
 _MISCALIBRATED = 0.1
 _GROUP_DROP = -0.05
 _MOST_NAMED = 12
+_ROUNDED = 1 + 1e-9
 
 
 def cautions(
@@ -68,7 +69,29 @@ def cautions(
             )
     if expression is not None:
         found += _of_expression(expression)
+    found += _of_assay(stored)
     return found
+
+
+def _of_assay(stored: Mapping[str, Any]) -> Iterable[str]:
+    summary = stored.get(_keys.ASSAY_SUMMARY, {})
+    below = list(summary.get("below_floor", []))
+    if below:
+        yield (
+            f"Seen in fewer than {100 * summary['detection_floor']:.1f} % of the cells of any "
+            f"class: {_some(below)}."
+        )
+    if summary.get("crowding", 0) > summary.get("max_crowding", np.inf) * _ROUNDED:
+        yield (
+            f"{summary['crowded_class']} of {summary['crowded_task']}: the panel's mean counts "
+            f"sum to {summary['crowding']:.4g}, above max_crowding={summary['max_crowding']:g}."
+        )
+    if _keys.ASSAY_COPIES in stored:
+        pairs = stored[_keys.ASSAY_COPIES]
+        named = [
+            f"{pair.gene} and {pair.copy} ({pair.correlation:.2f})" for pair in pairs.itertuples()
+        ]
+        yield f"Genes that tell much the same, by their correlation: {_some(named)}."
 
 
 def _of_expression(expression: pd.DataFrame) -> Iterable[str]:

@@ -65,6 +65,7 @@ class Contents:
     group_key: str | None
     base: Table | None
     rules: Table
+    assay: Table | None
     substitutes: Table | None
     compared: Table | None
     transferred: Table | None
@@ -122,7 +123,8 @@ def gather(
         else None,
         group_key=params.get("group_key") or params.get("split_key"),
         base=Table.of(stored[_keys.BASE].reset_index()) if _keys.BASE in stored else None,
-        rules=_rules(adata, panel, params, expression),
+        rules=_rules(adata, panel, stored, expression),
+        assay=_assay(stored),
         substitutes=swaps,
         compared=None if compared is None else _means(compared),
         transferred=None if transferred is None else _transfers(transferred),
@@ -194,22 +196,48 @@ def _genes(
 
 
 def _rules(
-    adata: AnnData, panel: Panel, params: Mapping[str, Any], expression: pd.DataFrame | None
+    adata: AnnData, panel: Panel, stored: Mapping[str, Any], expression: pd.DataFrame | None
 ) -> Table:
     """Say which rules the panel meets, and how far they are used."""
-    used: dict[str, str] = {}
+    params, used = stored[_keys.PARAMS], dict[str, str]()
     if "budget" in params:
         spent = float(adata.var.loc[panel.genes, params["cost"]].sum())
         used["budget"] = f"{spent:.4g} spent"
     if expression is not None and "fraction_range" in params:
         low, high = expression["detection"].min(), expression["detection"].max()
         used["fraction_range"] = f"{low:.3g} to {high:.3g} in the panel"
+    summary = stored.get(_keys.ASSAY_SUMMARY, {})
+    if "max_crowding" in params and summary:
+        used["max_crowding"] = f"{summary['crowding']:.4g} in {summary['crowded_class']}"
     if "include" in params:
         used["include"] = f"{len(panel.imposed)} genes of the panel"
     rows = [
         [name, _written(params[name]), used.get(name, "met")] for name in _RULES if name in params
     ]
     return Table(["rule", "asked", "panel"], rows)
+
+
+def _assay(stored: Mapping[str, Any]) -> Table | None:
+    """Say what an assay of the panel will meet; `None` where it is not known."""
+    if _keys.ASSAY_SUMMARY not in stored:
+        return None
+    summary, genes = stored[_keys.ASSAY_SUMMARY], stored[_keys.ASSAY]
+    least, where = summary["least_detected"], summary["crowded_class"]
+    share = percent(float(summary["share_of_heaviest"]))
+    return Table(
+        ["", ""],
+        [
+            ["most counted genes", ", ".join(summary["heaviest"])],
+            ["their share of the panel's counts", share],
+            ["counts a cell, on average", f"{genes['mean'].sum():.4g}"],
+            [f"counts a cell where there are most ({where})", f"{summary['crowding']:.4g}"],
+            ["least detected gene", str(least)],
+            [
+                "cells that show it, where it is seen most",
+                percent(float(genes.loc[least, "peak_detection"]), 1),
+            ],
+        ],
+    )
 
 
 def _written(value: Any) -> str:

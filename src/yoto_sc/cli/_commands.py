@@ -184,7 +184,8 @@ def select(
     """Select a panel of genes, and train its model.
 
     OUT gets panel.csv, selected.h5ad (INPUT with the results), the tables metrics.csv, path.csv
-    (scores on held-out cells), columns.csv (those of each column of vectors), base.csv (those of
+    (scores on held-out cells), assay.csv (what
+    an assay will meet), columns.csv (those of each column of vectors), base.csv (those of
     the genes to include alone) and teacher.csv (on cells without a label), plots as PNG,
     report.html, a page that says it all, and the model for "yoto-sc predict".
 
@@ -389,8 +390,30 @@ def _select(
     shown = metrics.dropna(axis="columns", how="all").round(3)
     return Report(
         f"{panel.n_genes} genes, most important first: {', '.join(panel.genes)}\n\n"
-        f"Scores on held-out cells:\n{shown.to_string(index_names=False)}\n\nWritten to {out}.",
-        {"genes": panel.genes, "metrics": _records(metrics, "index"), "files": files},
+        f"Scores on held-out cells:\n{shown.to_string(index_names=False)}\n\n"
+        f"{_assay_lines(adata.uns[key])}\n\nWritten to {out}.",
+        {
+            "genes": panel.genes,
+            "metrics": _records(metrics, "index"),
+            "assay": dict(panel.assay_summary or {}),
+            "files": files,
+        },
+    )
+
+
+def _assay_lines(stored: dict[str, Any]) -> str:
+    """Say in two lines what an assay of the panel will meet."""
+    summary, genes = stored["assay_summary"], stored["assay"]
+    where = summary["crowded_class"]
+    where = f"{where} of {summary['crowded_task']}" if summary["crowded_task"] else where
+    cap = f" (at most {summary['max_crowding']:.4g})" if "max_crowding" in summary else ""
+    least = summary["least_detected"]
+    return (
+        f"Counts: {len(summary['heaviest'])} genes hold {summary['share_of_heaviest']:.0%} of the "
+        f"panel's; most in {where}, {summary['crowding']:.4g} a cell{cap}.\n"
+        f"Detection: least of {least}, in {genes.loc[least, 'peak_detection']:.1%} of the cells "
+        f"where it is seen most; {len(summary.get('below_floor', []))} genes below "
+        f"{summary['detection_floor']:.1%}; {len(stored.get('assay_copies', []))} pairs of copies."
     )
 
 

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from yoto_sc.data import Task
 
 MODEL = "model"
-TABLES = ("metrics", "path", "columns", "teacher", "base")
+TABLES = ("metrics", "path", "columns", "teacher", "base", "assay")
 MORE_TABLES = (
     *("tasks", "history", "confusion", "attribution", "without", "held_out", "group_held_out"),
+    *("assay_classes", "assay_copies"),
     *("obs", "var"),
 )
 """What is written beside `TABLES` where only results are."""

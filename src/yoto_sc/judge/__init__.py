@@ -1,5 +1,6 @@
 """What held-out cells say: splits, scores, the path, what genes are for, and exchanges of them."""
 
+from yoto_sc.judge._assay_table import AssayTables, assay_tables, warnings_on
 from yoto_sc.judge._attribution import attribute, panel_table, without_table
 from yoto_sc.judge._exchanges import Exchange, Exchanges
 from yoto_sc.judge._judgement import Answers, Judgement, judge, path_sizes
@@ -23,6 +24,7 @@ from yoto_sc.judge._tables import predictions_table
 __all__ = [
     "MAX_CELLS",
     "Answers",
+    "AssayTables",
     "Exchange",
     "Exchanges",
     "HeadJudgement",
@@ -33,6 +35,7 @@ __all__ = [
     "all_cells",
     "at_most",
     "bounded",
+    "assay_tables",
     "attribute",
     "beyond_chance",
     "default_validation_size",
@@ -47,5 +50,6 @@ __all__ = [
     "split_cells",
     "task_score",
     "verdict_on",
+    "warnings_on",
     "without_table",
 ]

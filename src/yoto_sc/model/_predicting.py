@@ -373,9 +373,7 @@ class PredictionMixin(BaseModelClass):
             raise ValueError(f"missing must be one of {get_args(Missing)}, not {missing!r}.")
         genes = selection.trained_genes[:n_genes]
         if adata is None and self._problem is not None:
-            problem = self._problem
-            columns = problem.var_names.get_indexer(pd.Index(genes))
-            expression = problem.expression.of_genes(columns)
+            expression = self._problem.expression_of(genes)
             columns, everything = np.arange(len(genes)), np.ones(len(genes), dtype=bool)
             return _Read(expression, columns, everything, genes, not selection.is_counts)
         if adata is None:

@@ -31,7 +31,7 @@ from yoto_sc.data import (
     named_tasks,
     point_out_no_labels,
 )
-from yoto_sc.judge import MAX_CELLS
+from yoto_sc.judge import MAX_CELLS, assay_tables, warnings_on
 from yoto_sc.rules import Requirements, excluded_genes
 from yoto_sc.tl._groups import find_group_key, score_on_groups, with_group_scores
 from yoto_sc.tl._request import Request
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from yoto_sc._genes import UnknownGenes
-    from yoto_sc.judge import Selection
+    from yoto_sc.judge import AssayTables, Selection
 
 logger = logging.getLogger(__name__)
 
@@ -280,8 +280,12 @@ def select(
         and ``held_out`` (the predictions that were scored, by obs name); for vectors, ``columns``
         (held-out scores of each column); and ``teacher`` (what was decided on cells without a
         label, and the scores behind it), if there are such cells; with `include`, ``base`` (the
-        held-out score of each task from these genes alone, and what the chosen ones add). For the
-        transcriptome,
+        held-out score of each task from these genes alone, and what the chosen ones add). What an
+        assay will meet is in ``assay`` (for each gene ``mean`` and ``detection`` over all cells,
+        as expression is stored, its ``share`` of the panel's counts, and ``peak_detection`` in
+        the ``peak_class`` where it is seen most), ``assay_classes`` (the ``total`` of the means
+        in each class), ``assay_copies`` (pairs of genes correlated above 0.8, if any) and
+        ``assay_summary``. For the transcriptome,
         ``metrics`` has ``knn_overlap``, too, the share of 15 neighbours that predicted and true
         components agree on. With `group_key`, ``metrics`` has the scores on held-out groups in
         columns ``group_<score>``, and in ``group_difference`` how far macro-F1 or R² is from that
@@ -373,12 +377,14 @@ def select(
     model = request.train(problem)
     on_groups = None if scores is None else scores()
     predictions, latent = model.predict_all(embedding=embedding)
-    tables = _tables(model.selection)
+    panel = model.panel()
+    assay = assay_tables(problem, panel.genes, panel.imposed)
+    tables = _tables(model.selection) | _of_assay(assay)
     if on_groups is not None:
         tables[_keys.METRICS] = with_group_scores(model, on_groups, group_key)
         tables[_keys.GROUP_HELD_OUT] = on_groups.held_out
     params = {
-        "n_genes": model.panel().n_genes,
+        "n_genes": panel.n_genes,
         **{KINDS[kind].argument: named for kind, named in keys.items()},
         "transcriptome": problem.n_components or None,
         **weights_as_params(task_weights, class_weights),
@@ -400,9 +406,11 @@ def select(
     if model_dir is not None:
         model.save(model_dir)
     _report_base(model.selection.base)
+    for warning in warnings_on(assay):
+        logger.warning(warning)
     adata = adata.copy() if copy else adata  # all is computed: from here on, it is only written
     _drop_previous(adata, names)
-    _write_panel(adata, names, model.panel().table)
+    _write_panel(adata, names, panel.table)
     adata.uns[names.uns] = {
         _keys.PARAMS: given_only(params),
         **tables,
@@ -469,7 +477,7 @@ def _resolve_group_key(
     return group_key
 
 
-def _tables(selection: Selection) -> dict[str, pd.DataFrame]:
+def _tables(selection: Selection) -> dict[str, Any]:
     """Return what a selection came to, by its entry in ``adata.uns``."""
     names = (
         _keys.TASKS,
@@ -485,6 +493,16 @@ def _tables(selection: Selection) -> dict[str, pd.DataFrame]:
     optional = (_keys.COLUMNS, _keys.TEACHER, _keys.BASE)
     where_any = {name: getattr(selection, name) for name in optional}
     return tables | {name: table for name, table in where_any.items() if len(table)}
+
+
+def _of_assay(assay: AssayTables) -> dict[str, Any]:
+    """Return what an assay of the panel will meet, by its entry in ``adata.uns``."""
+    found = {
+        _keys.ASSAY: assay.genes,
+        _keys.ASSAY_CLASSES: assay.classes,
+        _keys.ASSAY_SUMMARY: assay.summary,
+    }
+    return found | ({_keys.ASSAY_COPIES: assay.copies} if len(assay.copies) else {})
 
 
 def _drop_previous(adata: AnnData, names: Keys) -> None:
