@@ -386,3 +386,12 @@ def test_masks_of_genes():
 def test_masks_of_what_are_no_genes(genes, error, match):
     with pytest.raises(error, match=match):
         mask_of(pd.Index(GENES), genes, "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [("MuData", r"adata\.mod\['rna'\]"), ("SpatialData", r"adata\.tables\['table'\]")],
+)
+def test_the_error_for_what_holds_tables_names_the_way_to_them(name, way):
+    with pytest.raises(TypeError, match=f"not {name}. Pass one of its .*, such as {way}"):
+        check_adata(type(name, (), {})())

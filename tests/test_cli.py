@@ -16,9 +16,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
+from anndata.io import write_elem
 
 import yoto_sc as yt
 from yoto_sc import cli
@@ -31,7 +34,16 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 PROGRAM = [sys.executable, "-m", "yoto_sc"]
-COMMANDS = ["select", "predict", "evaluate", "report", "demo"]
+COMMANDS = [
+    "select",
+    "predict",
+    "evaluate",
+    "compare",
+    "stability",
+    "substitutes",
+    "report",
+    "demo",
+]
 ENVIRONMENT = {**os.environ, "COLUMNS": "80", "PYTHONWARNINGS": "default"}
 TASKS = ["--categorical-key", "task_0", "--continuous-key", "score_0"]
 SELECT = ["select", "data.h5ad", *TASKS, "--n-genes", "5", "-o", "new", "--accelerator", "cpu"]
@@ -47,6 +59,7 @@ def folder(
     (tmp_path / "text.h5ad").write_text("no HDF5")
     (tmp_path / "wrong.toml").write_text("n_gens = 3")
     (tmp_path / "broken.toml").write_text("n_genes = ")
+    (tmp_path / "genes.txt").write_text("gene_003\ngene_004\n")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     monkeypatch.chdir(tmp_path)
@@ -111,6 +124,15 @@ def test_help_fits_80_columns(
     assert not command or f"  yoto-sc {command[0]} " in text.partition("Examples:")[2]
 
 
+def test_without_words_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    bare = capsys.readouterr()
+    assert cli.main(["--help"]) == 0
+    assert bare == capsys.readouterr()
+    assert "Commands:" in bare.out
+    assert "..." not in bare.out.replace("[ARGS]...", "")
+
+
 def test_version() -> None:
     result = run("--version")
     assert (result.returncode, result.stderr) == (0, "")
@@ -141,22 +163,41 @@ def test_completion() -> None:
             {"adata", "copy"},
         ),
         (
-            ["evaluate", "data.h5ad", "--genes", "data.h5ad", "-o", "new.csv"],
+            ["evaluate", "data.h5ad", "--genes", "g1", "-o", "new.csv"],
             yt.tl.evaluate,
             {"adata", "markers", "progress_bar"},
         ),
+        (
+            ["compare", "data.h5ad", "--genes", "genes.txt", "-o", "new.csv"],
+            yt.tl.compare,
+            {"adata", "markers", "progress_bar"},
+        ),
+        (
+            ["stability", "data.h5ad", "--n-genes", "5", "-o", "new"],
+            yt.tl.stability,
+            {"adata", "copy", "progress_bar", "select_kwargs"},
+        ),
+        (
+            ["substitutes", "data.h5ad", "-o", "new.csv"],
+            yt.tl.substitutes,
+            {"adata", "model_or_key", "progress_bar"},
+        ),
         (["report", "data.h5ad", "-o", "new.html"], yt.report, {"adata", "path"}),
     ],
-    ids=["select", "predict", "evaluate", "report"],
+    ids=["select", "predict", "evaluate", "compare", "stability", "substitutes", "report"],
 )
 def test_options_are_the_arguments_of_the_verb(
     words: list[str], verb: Callable[..., Any], apart: set[str], folder: Path
 ) -> None:
     arguments = inspect.signature(verb).parameters
     values = parsed(*words)
-    own = {"input", "out", "overwrite", "results_only", "quiet", "as_json"}
+    own = {"input", "table", "out", "overwrite", "results_only", "quiet", "as_json"}
+    # Arguments of `select_kwargs`, and the two that `model_or_key` may be.
+    own |= {"stability": {"max_steps", "accelerator"}, "substitutes": {"key", "model"}}.get(
+        words[0], set()
+    )
     assert set(values) - own == set(arguments) - apart
-    for name in set(values) - own:
+    for name in set(values) - own - ({"genes"} if words[0] == "substitutes" else set()):
         default = arguments[name].default
         if default is not inspect.Parameter.empty:
             value = values[name]
@@ -277,7 +318,6 @@ def test_wrong_values_in_a_file(
 # --- wrong use ---
 
 WRONG = {
-    "no command": ([], "Missing command"),
     "unknown command": (["selct"], "Did you mean 'select'"),
     "unknown option": (["select", "--n-gens", "3"], "'--n-genes'"),
     "no panel size": (["select", "data.h5ad", *TASKS, "-o", "new"], "Missing option '--n-genes'"),
@@ -304,8 +344,16 @@ WRONG = {
         "'no' does not exist",
     ),
     "no panel": (
-        ["evaluate", "data.h5ad", "--genes", "no", "-o", "new.csv"],
-        "'no' does not exist",
+        ["evaluate", "data.h5ad", "--genes", "@no", "-o", "new.csv"],
+        "no is no list of genes",
+    ),
+    "commas": (
+        [*SELECT, "--include", "A1,B2"],
+        "For several genes: --include A1 --include B2; or the name of a file",
+    ),
+    "two lists of one name": (
+        ["compare", "data.h5ad", *["--genes", "genes.txt"] * 2, "-o", "new.csv"],
+        "Two lists are called 'genes'",
     ),
     "unknown kind": (["predict", "data.h5ad", "--model", ".", "-o", "new.xls"], "must end in"),
 }
@@ -317,13 +365,13 @@ WRONG_DATA = {
     "no zarr": (["select", "full", *SELECT[2:]], "full cannot be read"),
     "no column": ([*SELECT, "--categorical-key", "tusk"], "'tusk', which is not a column"),
     "no entry": ([*SELECT, "--obsm-key", "tusk"], "'tusk', which is not an entry of adata.obsm"),
-    "no task": ([*SELECT, "--task-weight", "tusk=2"], "`task_weights` names ['tusk']"),
+    "no task": ([*SELECT, "--task-weight", "tusk=2"], "--task-weight names ['tusk']"),
     "no weight above 0": ([*SELECT, "--task-weight", "task_0=0"], "must be finite and above 0"),
     "too many components": (
         [*SELECT, "--transcriptome", "60"],
-        "transcriptome must be at most 50",
+        "--transcriptome must be at most 50",
     ),
-    "too many genes": ([*SELECT, "--n-genes", "5000"], "n_genes=5000 exceeds"),
+    "too many genes": ([*SELECT, "--n-genes", "5000"], "--n-genes=5000 exceeds"),
     "unknown gene": ([*SELECT, "--include", "gene_001"], "Did you mean gene_00"),
     "no list of genes": ([*SELECT, "--include", "@data.h5ad"], "data.h5ad is no list of genes"),
     "genes in no file": ([*SELECT, "--exclude", "@no.txt"], "no.txt is no list of genes"),
@@ -359,13 +407,11 @@ def test_wrong_data_get_one_line_and_exit_code_2(
     before = files_in(folder)
     assert cli.main([*words, *(["--json"] if as_json else [])]) == 2
     out, err = capsys.readouterr()
-    assert message in err
-    assert err.count("\n") == 1
-    assert "Error(" not in err
-    if as_json:
-        assert json.loads(out) == {"error": err.removeprefix("yoto-sc: ").strip()}
-    else:
-        assert out == ""
+    told = json.loads(out)["error"] if as_json else err.removeprefix("yoto-sc: ")
+    assert message in told
+    assert (err if as_json else out) == ""
+    assert told.rstrip("\n").count("\n") == 0
+    assert "Error(" not in told
     assert files_in(folder).keys() == before.keys()
 
 
@@ -389,7 +435,7 @@ def test_numbers_as_classes(
     err = capsys.readouterr().err
     assert "'depth'" in err
     assert "120 classes for 160 labelled cells" in err
-    assert "continuous_keys" in err
+    assert "--continuous-key" in err
     assert err.count("\n") == 1
     assert files_in(folder) == before
 
@@ -397,8 +443,8 @@ def test_numbers_as_classes(
 def test_wrong_data_in_a_process(folder: Path) -> None:
     result = run(*SELECT, "--layer", "no", "--json", cwd=folder)
     assert result.returncode == 2
-    assert json.loads(result.stdout)["error"] in result.stderr
-    assert "Traceback" not in result.stderr
+    assert "layer" in json.loads(result.stdout)["error"]
+    assert result.stderr == ""
     assert not (folder / "new").exists()
 
 
@@ -779,6 +825,215 @@ def test_evaluate_is_the_verb(
     pd.testing.assert_frame_equal(written, expected, check_dtype=False)
     assert told["genes"] == genes
     assert len(told["scores"]) == len(expected)
+
+
+@pytest.mark.parametrize("way", ["names", "marked file", "file"])
+def test_genes_are_names_or_files_wherever_they_are_asked_for(way: str, folder: Path) -> None:
+    given = {"names": ["gene_003", "gene_004"], "marked file": ["@genes.txt"]}
+    words = given.get(way, ["genes.txt"])
+    for command, flag in (
+        ("select", "--include"),
+        ("select", "--exclude"),
+        ("evaluate", "--genes"),
+    ):
+        more = ["--n-genes", "5", "-o", "new"] if command == "select" else ["-o", "new.csv"]
+        asked = [word for name in words for word in (flag, name)]
+        found = parsed(command, "data.h5ad", *asked, *more)[flag.removeprefix("--")]
+        assert found == ["gene_003", "gene_004"]
+    if way != "names":
+        asked = ["--candidates", *words, "--n-genes", "5", "-o", "new"]
+        assert parsed("select", "data.h5ad", *asked)["candidates"] == ["gene_003", "gene_004"]
+
+
+def test_compare_is_the_verb(
+    done: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = done.folder / "data.h5ad", tmp_path / "scores.csv"
+    adata = anndata.read_h5ad(data)
+    (tmp_path / "first.txt").write_text("\n".join(["gene", *adata.var_names[:4]]))
+    words = ["compare", str(data), "--genes", f"ours={done.out / 'panel.csv'}"]
+    words += ["--genes", str(tmp_path / "first.txt"), "-o", str(out), *TASKS]
+    how = ["--classifier", "k_neighbors", "--n-splits", "2"]
+    assert cli.main([*words, *how]) == 0
+    shown = capsys.readouterr().out
+    panels = {
+        "ours": yt.Panel.read(done.out / "panel.csv").genes,
+        "first": list(adata.var_names[:4]),
+    }
+    expected = yt.tl.compare(
+        adata,
+        panels,
+        categorical_keys="task_0",
+        continuous_keys="score_0",
+        classifiers="k_neighbors",
+        n_splits=2,
+    )
+    assert pd.read_csv(out)["value"].tolist() == pytest.approx(
+        expected["value"].tolist(), nan_ok=True
+    )
+    assert "ours" in shown
+    assert (tmp_path / "scores.png").read_bytes()[1:4] == b"PNG"
+    assert cli.main(words) == 2  # the table exists
+    out.unlink()
+    assert cli.main(words) == 2  # the picture does
+    assert "scores.png exists" in capsys.readouterr().err
+
+
+def test_compare_needs_no_labels(
+    done: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["compare", str(done.folder / "data.h5ad"), "--genes", str(done.out / "panel.csv")]
+    assert cli.main([*words, "-o", str(tmp_path / "scores.csv"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["files"] == [str(tmp_path / f"scores.{suffix}") for suffix in ("csv", "png")]
+    assert list(told["panels"]) == ["panel"]
+
+
+def test_stability_is_the_verb(
+    done: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = done.folder / "data.h5ad", tmp_path / "out"
+    words = ["stability", str(data), "--n-genes", "4", "--n-runs", "2", "-o", str(out), "--json"]
+    words += ["--categorical-key", "task_0", "--max-steps", "5", "--accelerator", "cpu", "--quiet"]
+    assert cli.main(words) == 0
+    told = json.loads(capsys.readouterr().out)
+    adata = anndata.read_h5ad(data)
+    quick = {"max_steps": 5, "accelerator": "cpu"}
+    yt.tl.stability(
+        adata,
+        4,
+        n_runs=2,
+        categorical_keys="task_0",
+        select_kwargs=quick,
+        progress_bar=False,
+    )
+    genes = pd.read_csv(out / "genes.csv", index_col="gene")
+    for name in ("frequency", "consensus"):
+        want = adata.var.loc[genes.index, f"yoto_{name}"]
+        np.testing.assert_allclose(genes[name].astype(float), want.astype(float))
+    assert told["genes"] == list(genes.index[:4])
+    assert told["mean_jaccard"] == pytest.approx(adata.uns["yoto_stability"]["mean_jaccard"])
+    names = {"genes.csv", "panels.csv", "runs.csv", "stability.png"}
+    assert {path.name for path in out.iterdir()} == names
+    assert len(pd.read_csv(out / "runs.csv")) == 2
+
+
+def test_substitutes_is_the_verb(
+    done: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gene = yt.Panel.read(done.out / "panel.csv").genes[1]
+    out, more = tmp_path / "swaps.csv", ["-n", "2", "--genes", gene]
+    words = ["substitutes", str(done.out / "selected.h5ad"), *more, "-o", str(out)]
+    assert cli.main(words) == 0
+    assert gene in capsys.readouterr().out
+    adata = anndata.read_h5ad(done.out / "selected.h5ad")
+    expected = yt.tl.substitutes(adata, genes=gene, n=2)
+    written = pd.read_csv(out)
+    assert list(written["substitute"]) == list(expected["substitute"])
+    page = ["report", words[1], "--substitutes", str(out), "-o", str(tmp_path / "page.html")]
+    assert cli.main(page) == 0
+    data, model = str(done.folder / "data.h5ad"), str(done.out / "model")
+    again = ["substitutes", data, "--model", model, *more, "-o", str(out), "--overwrite"]
+    assert cli.main(again) == 0
+    assert list(pd.read_csv(out)["gene"].unique()) == [gene]
+
+
+# --- files ---
+
+
+def h5mu(path: Path, **modalities: AnnData) -> Path:
+    with h5py.File(path, "w") as file:
+        for name, adata in modalities.items():
+            write_elem(file, f"mod/{name}", adata)
+    return path
+
+
+def spatialdata(path: Path, **tables: AnnData) -> Path:
+    root = zarr.open_group(path, mode="w", zarr_format=2)
+    for name, adata in tables.items():
+        write_elem(root, f"tables/{name}", adata)
+    return path
+
+
+@pytest.mark.parametrize("most", [2**30, 0], ids=["small", "large"])
+@pytest.mark.parametrize(("write", "suffix"), [(h5mu, ".h5mu"), (spatialdata, ".zarr")])
+def test_tables_in_larger_objects_are_read(
+    write: Any,
+    suffix: str,
+    most: int,
+    make_adata: Callable[..., AnnData],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_opening, "_MOST_BYTES", most)
+    adata = make_adata()
+    one = write(tmp_path / f"one{suffix}", rna=adata)
+    two = write(tmp_path / f"two{suffix}", rna=adata, protein=adata[:, :9].copy())
+    for path, table in ((one, None), (one, "rna"), (two, "rna")):
+        found = _opening.open_file(path, table)
+        pd.testing.assert_frame_equal(found.obs, adata.obs)
+        pd.testing.assert_frame_equal(found.var, adata.var)
+        assert type(found.X).__module__.startswith("dask") == (most == 0)
+        np.testing.assert_array_equal(found.to_memory().X.toarray(), adata.X.toarray())
+    assert _opening.open_file(two, "protein").n_vars == 9
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], r"holds several; its tables are \['protein', 'rna'\]"),
+        (["--table", "dna"], r"holds no 'dna'; its tables are"),
+    ],
+)
+def test_which_table_must_be_known(
+    words: list[str], message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adata = anndata.read_h5ad("data.h5ad")
+    h5mu(folder / "two.h5mu", rna=adata, protein=adata)
+    assert cli.main(["select", "two.h5mu", *SELECT[2:], *words]) == 2
+    err = capsys.readouterr().err
+    assert "'--table'" in err
+    assert re.search(message, err)
+
+
+@pytest.mark.parametrize("name", ["data.h5ad", "matrix.h5"])
+def test_a_file_of_one_table_has_no_other(
+    name: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_10x(folder / "matrix.h5", anndata.read_h5ad("data.h5ad"))
+    assert cli.main(["select", name, *SELECT[2:], "--table", "rna"]) == 2
+    assert "holds one table only, and none is called 'rna'" in capsys.readouterr().err
+
+
+def write_10x(path: Path, adata: AnnData) -> None:
+    """Write counts as a Xenium or a Cell Ranger does."""
+    counts = adata.X.tocsr()
+    names = [name.encode() for name in adata.var_names]
+    with h5py.File(path, "w") as file:
+        matrix = file.create_group("matrix")
+        matrix["barcodes"] = [name.encode() for name in adata.obs_names]
+        for part in ("data", "indices", "indptr"):
+            matrix[part] = getattr(counts, part)
+        matrix["shape"] = adata.shape[::-1]
+        features = matrix.create_group("features")
+        features["id"] = [b"ENSG" + name for name in names]
+        features["name"] = [*names[:-1], names[0]]  # one symbol twice
+        features["feature_type"] = [b"Gene Expression"] * adata.n_vars
+        features["genome"] = [b"GRCh38"] * adata.n_vars
+        features["_all_tag_keys"] = [b"genome"]
+
+
+def test_matrices_of_10x_genomics_are_read_and_labelled(done: Any, tmp_path: Path) -> None:
+    adata = anndata.read_h5ad(done.folder / "data.h5ad")
+    write_10x(tmp_path / "cell_feature_matrix.h5", adata)
+    found = _opening.open_file(tmp_path / "cell_feature_matrix.h5")
+    assert found.var_names.is_unique
+    assert list(found.var_names[:-1]) == list(adata.var_names[:-1])
+    np.testing.assert_array_equal(found.X.toarray(), adata.X.toarray())
+    words = ["predict", str(tmp_path / "cell_feature_matrix.h5"), "--missing", "zero"]
+    words += ["--model", str(done.out / "model"), "-o", str(tmp_path / "labels.csv"), "--quiet"]
+    assert cli.main(words) == 0
+    assert len(pd.read_csv(tmp_path / "labels.csv")) == adata.n_obs
 
 
 def test_zarr_in_and_an_earlier_result_replaced(

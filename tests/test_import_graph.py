@@ -60,7 +60,7 @@ LAYERS = {
     # What is asked.
     "data": layer(
         {"_keys", "_checks", "_lazy", "_memory", "_progress", "_workers", "select", "metrics"},
-        TABLES | {"dask", "h5py", "zarr"},
+        TABLES | {"dask", "h5py", "scanpy", "zarr"},
     ),
     "assay": layer({"_progress", "data"}, TABLES | {"sklearn"}),
     "rules": layer({"_checks", "_genes", "data"}, TABLES),

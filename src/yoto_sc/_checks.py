@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from yoto_sc._keys import Keys
 
 
+_CONTAINERS = {
+    "MuData": ". Pass one of its modalities, such as {0}.mod['rna']",
+    "SpatialData": ". Pass one of its tables, such as {0}.tables['table']",
+}
+"""What else may hold cells and genes, and the way to these."""
+
+
 def check_adata(adata: AnnData, name: str = "adata", *, copy: bool = False) -> None:
     """Refuse objects that cannot be worked on, by name; lazy tables come into memory.
 
@@ -33,7 +40,10 @@ def check_adata(adata: AnnData, name: str = "adata", *, copy: bool = False) -> N
         Whether the results are to be written to a copy.
     """
     if not isinstance(adata, AnnData):
-        raise TypeError(f"{name} must be an AnnData object, not {type(adata).__name__}.")
+        way = _CONTAINERS.get(type(adata).__name__, "")
+        raise TypeError(
+            f"{name} must be an AnnData object, not {type(adata).__name__}{way.format(name)}."
+        )
     if adata.is_view:
         method = "to_memory" if adata.isbacked else "copy"
         raise ValueError(

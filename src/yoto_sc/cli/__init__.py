@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     foresaw are raised, and end the process with 1.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    arguments = arguments or ["--help"]
     as_json = "--json" in arguments  # must be known where the arguments cannot be read, too
     try:
         report = commands.main(arguments, prog_name="yoto-sc", standalone_mode=False)
@@ -47,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int, as_json: bool) -> int:
-    click.echo(f"yoto-sc: {message}", err=True)
+    """Say what is wrong once, to people or to machines."""
     if as_json:
         click.echo(json.dumps({"error": message}))
+    else:
+        click.echo(f"yoto-sc: {message}", err=True)
     return code

@@ -16,10 +16,10 @@ from yoto_sc.cli._files import (
     RESULTS,
     check_new_directory,
     check_new_file,
-    genes_in,
     predictions_in,
     read,
     read_table,
+    save,
     staged,
     stays_in_its_file,
     without_expression,
@@ -27,6 +27,8 @@ from yoto_sc.cli._files import (
 )
 from yoto_sc.cli._options import (
     Command,
+    accelerator,
+    chosen_genes,
     class_weights,
     config,
     embedding,
@@ -34,12 +36,15 @@ from yoto_sc.cli._options import (
     input_,
     key_added,
     layer,
+    lists,
+    max_steps,
     none_for_nothing,
     option,
     options,
     output,
     repeated,
     results_only,
+    scored,
     seed,
     tasks,
     unknown_genes,
@@ -59,9 +64,6 @@ DEMO: dict[str, Any] = {
     "continuous_keys": ["S_score"],
 }
 """Arguments of `yoto_sc.tl.select` in the demo."""
-
-CLASSIFIERS = ("logistic_regression", "random_forest", "k_neighbors")
-"""Those of `yoto_sc.tl.evaluate`, whose import would make help wait."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ def _command(epilog: str) -> Callable[[Any], Any]:
 def commands() -> None:
     """Select the genes to measure, and predict from them.
 
-    INPUT is an h5ad file or a zarr directory. "yoto-sc COMMAND --help" tells more about a
-    command.
+    INPUT is an h5ad file or a zarr directory; a modality of an h5mu file, a table of a SpatialData
+    store and a 10x h5 file are read as well. "yoto-sc COMMAND --help" tells more about a command.
     """
 
 
@@ -135,17 +137,7 @@ def commands() -> None:
 @options(
     "Genes",
     layer,
-    repeated(
-        "--include GENE|@FILE",
-        "Gene that must be in the panel; a file is a list or table of them",
-        callback=genes,
-    ),
-    repeated("--exclude GENE|@FILE", "Gene or pattern that must not be", callback=genes),
-    option(
-        "--candidates COLUMN|@FILE",
-        "Boolean column of var, or file, with the genes to choose from.",
-        callback=genes,
-    ),
+    *chosen_genes,
     unknown_genes,
     option(
         "--preference COLUMN",
@@ -171,15 +163,20 @@ def commands() -> None:
         callback=none_for_nothing,
     ),
     seed,
-    option("--max-steps N", "Minibatches to train for."),
+    max_steps,
     option("--max-cells N", "Cells to learn from, at most.", default=100_000),
-    option("--accelerator NAME", "Where to train: cpu, gpu, …", default="auto"),
+    accelerator,
     option("--devices N", "How many devices to train on.", type=str, default="auto"),
 )
 @output("Directory", embedding, results_only, key_added)
 @config
 def select(
-    input: Path, out: Path, overwrite: bool, results_only: bool, **arguments: Any
+    input: Path,
+    table: str | None,
+    out: Path,
+    overwrite: bool,
+    results_only: bool,
+    **arguments: Any,
 ) -> Report:
     """Select a panel of genes, and train its model.
 
@@ -193,7 +190,7 @@ def select(
     only results are written.
     """
     check_new_directory(out, overwrite)
-    adata = read(input)
+    adata = read(input, table)
     return _select(adata, out, arguments, results_only=results_only or stays_in_its_file(adata))
 
 
@@ -228,7 +225,13 @@ def select(
 @output("h5ad or CSV file", embedding, results_only, key_added)
 @config
 def predict(
-    input: Path, model: Path, out: Path, overwrite: bool, results_only: bool, **arguments: Any
+    input: Path,
+    table: str | None,
+    model: Path,
+    out: Path,
+    overwrite: bool,
+    results_only: bool,
+    **arguments: Any,
 ) -> Report:
     """Label new cells from the panel's genes alone.
 
@@ -236,7 +239,7 @@ def predict(
     vectors have a column for each of theirs.
     """
     check_new_file(out, overwrite, [".h5ad", ".csv"])
-    adata = read(input)
+    adata = read(input, table)
 
     from yoto_sc import tl
     from yoto_sc._keys import Keys
@@ -248,9 +251,9 @@ def predict(
     columns = [column for task in trained.tasks for column in task.columns(names)]
     with staged(out.parent) as directory:
         if out.suffix == ".csv":
-            table = predictions_in(adata, trained.tasks, names)
-            table.to_csv(directory / out.name, index_label="cell")
-            columns = list(table.columns)
+            labels = predictions_in(adata, trained.tasks, names)
+            labels.to_csv(directory / out.name, index_label="cell")
+            columns = list(labels.columns)
         else:
             results_only = results_only or stays_in_its_file(adata)
             written = without_expression(adata, key) if results_only else adata
@@ -268,46 +271,207 @@ def predict(
 @input_
 @options(
     "Genes",
-    option("--genes FILE", "List or table of genes, or a panel.csv.", required=True),
+    repeated(
+        "--genes GENE|@FILE",
+        "Gene; a file is a list or table of them, or a panel.csv",
+        required=True,
+        callback=genes,
+    ),
     unknown_genes,
     layer,
 )
 @options("Tasks", *tasks)
-@options(
-    "Scores",
-    repeated(
-        "--classifier NAME",
-        "What is trained on the genes",
-        name="classifiers",
-        type=click.Choice(CLASSIFIERS),
-        default=CLASSIFIERS,
-    ),
-    option("--n-splits N", "Folds.", type=click.IntRange(min=2), default=5),
-    option("--use-rep NAME", "Entry of obsm with the structure to keep."),
-    seed,
-)
+@options("Scores", *scored)
 @output("CSV file")
 @config
-def evaluate(input: Path, genes: Path, out: Path, overwrite: bool, **arguments: Any) -> Report:
+def evaluate(
+    input: Path,
+    table: str | None,
+    genes: list[str],
+    out: Path,
+    overwrite: bool,
+    **arguments: Any,
+) -> Report:
     """Score any list of genes on held-out cells.
 
     OUT is a table with a row for each fold and score. Genes that were selected on the cells of
     INPUT score too well: evaluate on others.
     """
     check_new_file(out, overwrite, [".csv"])
-    listed = genes_in(genes)
-    adata = read(input)
+    adata = read(input, table)
 
     from yoto_sc import tl
 
-    scores = tl.evaluate(adata, listed, progress_bar=_has_bar(), **arguments)
+    scores = tl.evaluate(adata, genes, progress_bar=_has_bar(), **arguments)
     with staged(out.parent) as directory:
         scores.to_csv(directory / out.name, index=False)
-    by = ["task", "classifier", "metric"]
-    means = scores.groupby(by, sort=False)["value"].mean().round(3).reset_index()
     return Report(
-        f"Means over folds:\n{means.to_string(index=False)}\n\nWritten to {out}.",
-        {"genes": listed, "scores": _records(scores, "records"), "files": [str(out)]},
+        f"Means over folds:\n{_means(scores)}\n\nWritten to {out}.",
+        {"genes": genes, "scores": _records(scores, "records"), "files": [str(out)]},
+    )
+
+
+@_command(
+    """  yoto-sc compare ref.h5ad --genes ours=out/panel.csv --genes vendor.xlsx \\
+      --categorical-key cell_type --split-key donor -o scores.csv"""
+)
+@input_
+@options(
+    "Genes",
+    repeated(
+        "--genes [NAME=]FILE",
+        "List or table of genes, or a panel.csv, and how to call it",
+        name="panels",
+        required=True,
+        callback=lists,
+    ),
+    unknown_genes,
+    layer,
+)
+@options("Tasks", *tasks)
+@options("Scores", *scored)
+@output("CSV file")
+@config
+def compare(
+    input: Path,
+    table: str | None,
+    panels: dict[str, list[str]],
+    out: Path,
+    overwrite: bool,
+    **arguments: Any,
+) -> Report:
+    """Score several lists of genes side by side.
+
+    All are judged on the same held-out cells. OUT is a table with a row for each list, fold and
+    score; a PNG of the same name shows it. Lists that were selected on the cells of INPUT score
+    too well: compare on others.
+    """
+    picture = out.with_suffix(".png")
+    check_new_file(out, overwrite, [".csv"])
+    check_new_file(picture, overwrite, [".png"])
+    adata = read(input, table)
+
+    from yoto_sc import pl, tl
+
+    scores = tl.compare(adata, panels, progress_bar=_has_bar(), **arguments)
+    with staged(out.parent) as directory:
+        scores.to_csv(directory / out.name, index=False)
+        save(pl.compare(scores, show=False), directory / picture.name)
+    files = [str(out), str(picture)]
+    return Report(
+        f"Means over folds:\n{_means(scores, 'panel')}\n\nWritten to {' and '.join(files)}.",
+        {"panels": panels, "scores": _records(scores, "records"), "files": files},
+    )
+
+
+@_command(
+    """  yoto-sc stability ref.h5ad --categorical-key type --n-genes 32 -o stable/
+  yoto-sc stability ref.h5ad --categorical-key type --n-genes 32 \\
+      --split-key donor --n-runs 20 -o stable/"""
+)
+@input_
+@options(
+    "Runs",
+    option("--n-genes N", "Size of the panels, and of their consensus.", required=True),
+    option("--n-runs N", "Number of selections.", type=click.IntRange(min=2), default=10),
+    option("--subsample X", "Share of the cells that a run sees.", default=0.8),
+    seed,
+)
+@options("Tasks", *tasks)
+@options("Genes", layer, *chosen_genes)
+@options("Training", max_steps, accelerator)
+@output("Directory", key_added)
+@config
+def stability(
+    input: Path,
+    table: str | None,
+    max_steps: int | None,
+    accelerator: str,
+    out: Path,
+    overwrite: bool,
+    **arguments: Any,
+) -> Report:
+    """Repeat a selection, and tell which genes come back.
+
+    OUT gets genes.csv (how often each gene was selected, and whether it is in the consensus),
+    panels.csv (which run selected which gene), runs.csv, and stability.png.
+    """
+    check_new_directory(out, overwrite)
+    adata = read(input, table)
+
+    from yoto_sc import pl, tl
+    from yoto_sc._keys import Keys
+
+    how = {"max_steps": max_steps, "accelerator": accelerator}
+    tl.stability(adata, **arguments, select_kwargs=how, progress_bar=_has_bar())
+    names = Keys(key := arguments["key_added"])
+    found = adata.uns[names.stability]
+    genes = adata.var[[names.frequency, names.consensus]].rename_axis("gene")
+    genes.columns = ["frequency", "consensus"]
+    genes = genes.sort_values(["consensus", "frequency"], ascending=False, kind="stable")
+    tables = {"genes": genes, "panels": found["panels"], "runs": found["runs"]}
+    with staged(out, [f"{name}.csv" for name in tables] + ["stability.png"]) as directory:
+        for name, written in tables.items():
+            written.to_csv(directory / f"{name}.csv")
+        save(pl.stability(adata, key=key, show=False), directory / "stability.png")
+        files = [str(out / path.name) for path in sorted(directory.iterdir())]
+    consensus = list(genes.index[genes["consensus"]])
+    agreement = {name: float(found[name]) for name in ("mean_jaccard", "mean_kuncheva")}
+    return Report(
+        f"{len(consensus)} genes of the consensus, most frequent first: {', '.join(consensus)}\n\n"
+        f"Agreement of two runs: Jaccard {agreement['mean_jaccard']:.2f}, "
+        f"Kuncheva {agreement['mean_kuncheva']:.2f}\n\nWritten to {out}.",
+        {"genes": consensus, **agreement, "files": files},
+    )
+
+
+@_command(
+    """  yoto-sc substitutes out/selected.h5ad -o swaps.csv
+  yoto-sc substitutes ref.h5ad --model out/model --genes CD3D -o swaps.csv"""
+)
+@input_
+@options(
+    "Panel",
+    option("--key KEY", "Prefix of the selection in INPUT, its --key-added.", default="yoto"),
+    option("--model DIRECTORY", "Directory of a model, as select writes it, in place of KEY."),
+)
+@options(
+    "Substitutes",
+    repeated("--genes GENE|@FILE", "Gene of the panel to replace; all, if none", callback=genes),
+    option("-n, --n N", "Substitutes of each gene.", default=5),
+    layer,
+    seed,
+)
+@output("CSV file")
+@config
+def substitutes(
+    input: Path,
+    table: str | None,
+    key: str,
+    model: Path | None,
+    out: Path,
+    overwrite: bool,
+    **arguments: Any,
+) -> Report:
+    """Find genes that can take the place of others, like for like.
+
+    INPUT is what "yoto-sc select" writes, selected.h5ad, or labelled cells and a model. OUT is a
+    table with a row for each gene and substitute, best first; give it to "yoto-sc report".
+    """
+    check_new_file(out, overwrite, [".csv"])
+    adata = read(input, table)
+
+    from yoto_sc import tl
+
+    arguments["genes"] = arguments["genes"] or None
+    found = tl.substitutes(adata, model or key, progress_bar=_has_bar(), **arguments)
+    with staged(out.parent) as directory:
+        found.to_csv(directory / out.name, index=False)
+    shown = found[found["rank"].isna() | (found["rank"] == 1)]
+    shown = shown[["gene", "verdict", "role_task", "role_classes", "substitute"]].fillna("")
+    return Report(
+        f"Best substitutes:\n{shown.to_string(index=False)}\n\nWritten to {out}.",
+        {"substitutes": _records(found, "records"), "files": [str(out)]},
     )
 
 
@@ -328,6 +492,7 @@ def evaluate(input: Path, genes: Path, out: Path, overwrite: bool, **arguments: 
 @config
 def report(
     input: Path,
+    table: str | None,
     out: Path,
     overwrite: bool,
     substitutes: Path | None,
@@ -342,7 +507,7 @@ def report(
     """
     check_new_file(out, overwrite, [".html"])
     swaps, lists, assays = map(read_table, (substitutes, compared, transferred))
-    adata = read(input)
+    adata = read(input, table)
 
     from yoto_sc._report import report as write
 
@@ -374,6 +539,13 @@ def demo(out: Path, overwrite: bool) -> Report:
 def _has_bar() -> bool:
     """Whether somebody watches; a log gets lines in place of a bar."""
     return sys.stderr.isatty() and logging.getLogger("yoto_sc").isEnabledFor(logging.INFO)
+
+
+def _means(scores: pd.DataFrame, *first: str) -> str:
+    """Return the means of scores over folds, as text."""
+    by = [*first, "task", "classifier", "metric"]
+    means = scores.groupby(by, sort=False)["value"].mean().round(3).reset_index()
+    return means.to_string(index=False)
 
 
 def _select(

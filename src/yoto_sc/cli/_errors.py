@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def is_a_check(error: Exception) -> bool:
@@ -24,3 +29,18 @@ def one_line(error: Exception) -> str:
     else:
         message = str(error)
     return " ".join(message.split())
+
+
+def in_options(message: str, parameters: Sequence[click.Parameter]) -> str:
+    """Return a message about arguments of Python as one about the options that stand for them.
+
+    A name that is a word of English, too, stands for the argument where it is quoted, where a
+    value follows, or at the beginning.
+    """
+    for parameter in parameters:
+        name, flag = parameter.name or "", parameter.opts[-1]
+        if flag.startswith("--"):
+            places = rf"`{name}`|\b{name}(?==)|^{name}(?= must)"
+            places += rf"|(?<![\w.'\"]){name}(?![\w'\"])" if "_" in name else ""
+            message = re.sub(places, flag, message)
+    return message

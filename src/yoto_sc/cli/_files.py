@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -44,25 +44,34 @@ RESULTS = (
 """Everything that a selection may write to its directory."""
 
 
-def genes_in(path: Path) -> list[str]:
+def is_file(name: str) -> bool:
+    """Whether a name among genes is a file's: it is marked so, or has a suffix and exists."""
+    return name.startswith("@") or ("." in name and Path(name).is_file())
+
+
+def genes_in(name: str) -> list[str]:
     """Read the genes of a list, however it is laid out, or of a ``panel.csv``."""
     from yoto_sc import Panel
 
+    path = Path(name.removeprefix("@"))
     try:
         return Panel.read(path).genes
     except (ImportError, OSError, ValueError) as error:
         raise click.BadParameter(f"{path} is no list of genes: {one_line(error)}") from error
 
 
-def read(path: Path) -> AnnData:
-    """Read an h5ad file or a zarr directory; expression stays there if it is large."""
-    from yoto_sc.data import open_file
+def read(path: Path, table: str | None) -> AnnData:
+    """Read a file, or a table in it; expression stays there if it is large."""
+    from yoto_sc.data import NoTableError, open_file
 
     try:
-        return open_file(path)
+        return open_file(path, table)
+    except NoTableError as error:
+        raise click.BadParameter(f"{path} {error}", param_hint="'--table'") from error
     except Exception as error:  # whatever a reader stumbles on, the file is the cause
         raise click.BadParameter(
-            f"{path} cannot be read as h5ad or zarr: {one_line(error)}", param_hint="'INPUT'"
+            f"{path} cannot be read as h5ad, zarr, h5mu or 10x h5: {one_line(error)}",
+            param_hint="'INPUT'",
         ) from error
 
 
@@ -184,6 +193,11 @@ def stays_in_its_file(adata: AnnData) -> bool:
     return is_large
 
 
+def save(ax: Any, path: Path) -> None:
+    """Write the figure that some axes are in."""
+    ax.figure.savefig(path, dpi=150, bbox_inches="tight")
+
+
 def write_results(
     adata: AnnData, directory: Path, key: str = "yoto", *, results_only: bool = False
 ) -> None:
@@ -216,6 +230,6 @@ def write_results(
         dots = pl.selected_genes_dotplot(adata, categorical[0], key=key, show=False)
         axes["dotplot"] = dots["mainplot_ax"]
     for name, ax in axes.items():
-        ax.figure.savefig(directory / f"{name}.png", dpi=150, bbox_inches="tight")
+        save(ax, directory / f"{name}.png")
     report(adata, directory / REPORT, key=key)
     (found if results_only else adata).write_h5ad(directory / "selected.h5ad")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from yoto_sc.cli._files import genes_in
+from yoto_sc.cli._errors import in_options, is_a_check, one_line
+from yoto_sc.cli._files import genes_in, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +43,13 @@ class Command(click.Command):
         logger.setLevel(logging.WARNING if ctx.params.pop("quiet") else logging.INFO)
         os.environ.setdefault("MPLBACKEND", "agg")  # pictures are written, never shown
         with contextlib.redirect_stdout(sys.stderr), _sigterm_cleans_up():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except Exception as error:
+                if not is_a_check(error):
+                    raise
+                message = in_options(one_line(error), self.params)
+                raise click.ClickException(message) from error
 
 
 class _Option(click.Option):
@@ -223,8 +230,39 @@ def _sigterm_cleans_up() -> Iterator[None]:
 def genes(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
     """Put the genes of a file in the place of its name."""
     if value is None or isinstance(value, str):
-        return genes_in(Path(value[1:])) if value and value[0] == "@" else value
-    return [gene for v in value for gene in (genes_in(Path(v[1:])) if v[:1] == "@" else [v])]
+        return genes_in(value) if value is not None and is_file(value) else value
+    found: list[str] = []
+    for gene in value:
+        if is_file(gene):
+            found += genes_in(gene)
+        elif "," in gene:
+            each = " ".join(f"{parameter.opts[-1]} {name.strip()}" for name in gene.split(","))
+            raise click.BadParameter(
+                f"{gene!r} is one name with a comma in it. For several genes: {each}; or the name "
+                "of a file.",
+                ctx,
+                parameter,
+            )
+        else:
+            found.append(gene)
+    return found
+
+
+def lists(ctx: click.Context, parameter: click.Parameter, value: Any) -> dict[str, list[str]]:
+    """Return the genes of each file, by the list's name: the given one, or the file's."""
+    found: dict[str, list[str]] = {}
+    for given in value:
+        name, _, path = given.rpartition("=")
+        name = name or Path(path.removeprefix("@")).stem
+        if name in found:
+            raise click.BadParameter(
+                f"Two lists are called {name!r}. Name them, as in {parameter.opts[-1]} "
+                f"other={path}.",
+                ctx,
+                parameter,
+            )
+        found[name] = genes_in(path)
+    return found
 
 
 def weights(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
@@ -265,7 +303,36 @@ unknown_genes = option(
     type=click.Choice(["error", "ignore"]),
     default="error",
 )
+chosen_genes = (
+    repeated(
+        "--include GENE|@FILE",
+        "Gene that must be in the panel; a file is a list or table of them",
+        callback=genes,
+    ),
+    repeated("--exclude GENE|@FILE", "Gene or pattern that must not be", callback=genes),
+    option(
+        "--candidates COLUMN|@FILE",
+        "Boolean column of var, or file, with the genes to choose from.",
+        callback=genes,
+    ),
+)
+max_steps = option("--max-steps N", "Minibatches to train for.")
+accelerator = option("--accelerator NAME", "Where to train: cpu, gpu, …", default="auto")
 seed = option("--random-state N", "Seed.", type=click.IntRange(min=0), default=0)
+CLASSIFIERS = ("logistic_regression", "random_forest", "k_neighbors")
+"""Those of `yoto_sc.tl.evaluate`, whose import would make help wait."""
+scored = (
+    repeated(
+        "--classifier NAME",
+        "What is trained on the genes",
+        name="classifiers",
+        type=click.Choice(CLASSIFIERS),
+        default=CLASSIFIERS,
+    ),
+    option("--n-splits N", "Folds.", type=click.IntRange(min=2), default=5),
+    option("--use-rep NAME", "Entry of obsm with the structure to keep."),
+    seed,
+)
 tasks = (
     repeated("--categorical-key COLUMN", "Column of obs with classes", name="categorical_keys"),
     repeated("--continuous-key COLUMN", "Column of obs with numbers", name="continuous_keys"),
@@ -280,6 +347,11 @@ tasks = (
 )
 config = options(
     "Other",
+    option(
+        "--table NAME",
+        "Table of a SpatialData store, or modality of an h5mu file; needed where INPUT has "
+        "several.",
+    ),
     option(
         "--config FILE",
         "TOML file with values for these options, under their names in Python, such as "

@@ -13,7 +13,7 @@ from yoto_sc.data._kinds import (
     Vector,
 )
 from yoto_sc.data._levels import Levels, find_levels
-from yoto_sc.data._opening import open_file
+from yoto_sc.data._opening import NoTableError, open_file
 from yoto_sc.data._reading import former_layer, layer_of, read_expression
 from yoto_sc.data._summary import summarize
 from yoto_sc.data._tasks import (
@@ -37,6 +37,7 @@ __all__ = [
     "Expression",
     "Levels",
     "MemoryExpression",
+    "NoTableError",
     "Task",
     "Transcriptome",
     "Vector",
