@@ -321,6 +321,10 @@ WRONG = {
     "unknown command": (["selct"], "Did you mean 'select'"),
     "unknown option": (["select", "--n-gens", "3"], "'--n-genes'"),
     "no panel size": (["select", "data.h5ad", *TASKS, "-o", "new"], "Missing option '--n-genes'"),
+    "no share": (
+        [*SELECT, "--min-detection", "some"],
+        "'some' is no number, nor 'auto' or 'none'",
+    ),
     "no gene": ([*SELECT, "--n-genes", "0"], "'0' is neither a whole number above 0 nor 'auto'"),
     "no number of components": (
         ["select", "--transcriptome", "data.h5ad", "--n-genes", "5", "-o", "new"],
@@ -1060,9 +1064,11 @@ def test_zarr_in_and_an_earlier_result_replaced(
 def test_batches_are_named(folder: Path) -> None:
     words = ["--categorical-key", "task_0", "--n-genes", "4", "--max-steps", "10", "--quiet"]
     words += ["--group-key", "none", "--batch-key", "donor", "--accelerator", "cpu"]
+    words += ["--min-detection", "0.1"]
     assert cli.main(["select", "data.h5ad", *words, "-o", "new"]) == 0
     stored = anndata.read_h5ad(folder / "new" / "selected.h5ad").uns["yoto"]
     assert stored["params"]["batch_key"] == "donor"
+    assert stored["params"]["min_detection"] == 0.1
 
 
 def test_demo(

@@ -124,15 +124,23 @@ class Problem:
         requirements = Requirements() if requirements is None else requirements
         categorical = [task.name for task in tasks if task.kind == "categorical"]
         expression = read_expression(adata, layer)
+        if requirements.are_on_expression:
+            expression = expression.held()  # or it would be read once more
+        labels = tuple(task.encode(task.column(adata, task.name)) for task in tasks)
+        classes = [
+            (task.n_outputs, codes)
+            for task, codes in zip(tasks, labels, strict=True)
+            if task.kind == "categorical"
+        ]
         return cls(
             expression,
             tasks,
-            tuple(task.encode(task.column(adata, task.name)) for task in tasks),
+            labels,
             AnnData(obs=adata.obs.copy(deep=False), var=adata.var.copy(deep=False)),
             split_key,
             unlabeled,
             requirements,
-            requirements.rules(adata, expression, categorical, unlabeled),
+            requirements.rules(adata, expression, categorical, unlabeled, classes),
             batch_key,
         )
 

@@ -382,7 +382,7 @@ def test_sums_match_dense_numpy(monkeypatch, counts, raw, block_bytes):
     x = scaled(values, raw).astype(np.float64)
     np.testing.assert_allclose(sums.values, weights.T @ x, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(sums.squares, cells.T @ x**2, rtol=1e-12)
-    np.testing.assert_array_equal(sums.expressing, (x > 0).sum(axis=0)[None])
+    np.testing.assert_allclose(sums.expressing, weights.T @ (x > 0), rtol=1e-12, atol=1e-12)
     assert {part.dtype for part in sums} == {np.dtype(np.float64)}
 
 

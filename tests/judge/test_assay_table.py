@@ -68,6 +68,9 @@ def test_genes_have_what_numpy_says(values: np.ndarray) -> None:
     assert found.summary["crowded_class"] == "b"
     assert found.summary["crowding"] == classes["total"].max()
     assert "below_floor" not in found.summary
+    found = assay_tables(problem_of(values, {"categorical": ["type"]}, min_detection=0.05), GENES)
+    assert found.summary["detection_floor"] == 0.05
+    assert found.summary["below_floor"] == ["g2"]
 
 
 def test_the_share_in_a_small_class_is_of_fifty_cells(values: np.ndarray) -> None:

@@ -86,3 +86,27 @@ def test_a_range_may_not_forbid_a_required_gene(values):
     rules = GeneRules(np.arange(N_VARS) == 3)
     with pytest.raises(ValueError, match=r"`include` names \['g3'\], which mean_range=\(0.1, 9\)"):
         limited(values, rules, mean_range=(0.1, 9))
+
+
+def test_detection_is_that_of_the_class_where_a_gene_is_seen_most(values):
+    codes = np.where(np.arange(N_OBS) < 3, 0, np.where(np.arange(N_OBS) < 30, 1, -1))
+    seen = values > 0
+    of_classes = [seen[codes == 0].sum(axis=0) / 50, seen[codes == 1].sum(axis=0) / 50]
+    peak = np.max([*of_classes, seen.mean(axis=0)], axis=0)
+    for least in (0.04, 0.3, 0.6):
+        rules = limited(values, min_detection=least, classes=[(2, codes)])
+        np.testing.assert_array_equal(rules.allowed, peak >= least)
+        assert list(rules.limits) == [f"min_detection={least:g}"]
+    required = np.arange(N_VARS) == 3
+    rules = limited(values, GeneRules(required), min_detection=0.3, classes=[(2, codes)])
+    np.testing.assert_array_equal(rules.allowed, (peak >= 0.3) | required)
+
+
+def test_markers_of_a_rare_class_are_above_the_floor():
+    values = np.zeros((2000, N_VARS), dtype=np.float32)
+    values[:3, 0] = 1  # all cells of a class of three
+    values[[5, 1000], 1] = 1  # two cells of two thousand
+    codes = np.where(np.arange(2000) < 3, 1, 0)
+    rules = limited(values, min_detection=0.05, classes=[(2, codes)])
+    assert list(rules.allowed[:2]) == [True, False]
+    assert not limited(values, min_detection=0.05).allowed.any()

@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 from yoto_sc.data import read_expression
-from yoto_sc.rules import Requirements, excluded_genes
+from yoto_sc.rules import Requirements, detection_floor, excluded_genes
 
 GENES = ["CD3D", "CD3E", "MS4A1", "MT-CO1", "MT-ND1", "RPS3", "RPL5", "mt-Co1", "A[1]"]
 
@@ -331,3 +331,31 @@ def test_lists_are_copied_and_one_name_is_a_list(argument):
     assert given == ["CD3D"]
     if argument != "candidates":  # one name is a column there
         assert getattr(Requirements(**{argument: "CD3D"}), argument) == ["CD3D"]
+
+
+@pytest.mark.parametrize(
+    ("given", "fraction_range", "has_classes", "n_obs", "expected"),
+    [
+        ("auto", None, True, 1000, 0.05),
+        ("auto", None, False, 1000, 0.01),
+        ("auto", None, True, 999, None),
+        ("auto", (0.001, None), True, 1000, None),
+        (0.2, (0.001, None), True, 100, 0.2),
+        (None, None, True, 1000, None),
+    ],
+)
+def test_the_floor_is_what_is_given_or_a_default(
+    given, fraction_range, has_classes, n_obs, expected
+):
+    floor = detection_floor(given, fraction_range, has_classes=has_classes, n_obs=n_obs)
+    assert floor == expected
+
+
+def test_a_floor_is_a_share():
+    with pytest.raises(ValueError, match="min_detection must be a number, .auto. or None"):
+        detection_floor("some", None, has_classes=True, n_obs=1000)
+    with pytest.raises(ValueError, match="min_detection must be at most 1, not 2"):
+        Requirements(min_detection=2)
+    with pytest.raises(ValueError, match="min_detection"):
+        Requirements(min_detection=-0.1)
+    assert Requirements(min_detection=np.float32(0.5)).to_params() == {"min_detection": 0.5}

@@ -89,6 +89,27 @@ def test_copies_are_written_where_there_are_any(
     assert set(table.loc[0, ["gene", "copy"]]) == set(pair)
 
 
+def test_no_gene_is_chosen_below_the_floor_unless_that_is_lifted(
+    make_adata: Callable[..., AnnData], select: Callable[..., Any]
+) -> None:
+    adata = make_adata(n_obs=1000)
+    x = adata.X.toarray()
+    x[:, :20] += 1
+    x[:, 20:] = 0
+    x[:2, 20:] = 1
+    adata.X = x
+    select(adata, 5, categorical_keys="task_0", max_steps=2)
+    assert adata.uns["yoto"]["params"]["min_detection"] == 0.05
+    ranked = adata.var["yoto_rank"].notna().to_numpy()
+    assert ranked[:20].all()
+    assert not ranked[20:].any()
+    select(adata, 25, categorical_keys="task_0", max_steps=2, min_detection=None)
+    assert "min_detection" not in adata.uns["yoto"]["params"]
+    assert adata.var["yoto_rank"].notna().all()
+    with pytest.raises(ValueError, match="n_genes=25, min_detection=0.05. Loosen one of them"):
+        select(adata, 25, categorical_keys="task_0")
+
+
 def test_lists_of_genes_know_nothing_of_an_assay() -> None:
     panel = yt.Panel.from_genes(["A", "B"])
     assert panel.assay is None

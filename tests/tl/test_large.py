@@ -252,6 +252,9 @@ def test_a_store_is_read_to_be_checked_to_be_learned_from_and_to_be_labelled(
     few = {"categorical_keys": "task_0", "max_steps": 5, "accelerator": "cpu", "group_key": None}
     yt.tl.select(adata, 4, progress_bar=False, **few)
     assert sum(read) == 3 * cells.n_obs
+    read.clear()
+    yt.tl.select(adata, 4, progress_bar=False, min_detection=0.01, **few)
+    assert sum(read) == 2 * cells.n_obs  # what takes little is held from then on
 
 
 @pytest.mark.parametrize("adapt", ["auto", "none"])

@@ -152,6 +152,12 @@ def commands() -> None:
     option("--fraction-range MIN MAX", "Share of cells that express a gene."),
     option("--max-crowding X", "Largest sum of mean expression in any cell type."),
     option("--crowding-key COLUMN", "Column of obs with the types for crowding."),
+    option(
+        "--min-detection X|AUTO|NONE",
+        "Share of cells that express a gene, in the class where it is seen most.",
+        default="auto",
+        callback=none_for_nothing,
+    ),
 )
 @options(
     "Training",

@@ -114,6 +114,21 @@ class Weight(click.ParamType):
         return name, weight
 
 
+class Share(click.ParamType):
+    """A number, or the words ``auto`` and ``none``."""
+
+    name = "x|auto|none"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the number, or the word."""
+        if value in ("auto", "none"):
+            return value
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is no number, nor 'auto' or 'none'.", param, ctx)
+
+
 KINDS: dict[str, dict[str, Any]] = {
     "X": {"type": float},
     "[N]": {"type": Components(), "is_flag": False, "flag_value": True, "default": False},
@@ -122,6 +137,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "MIN MAX": {"type": float, "nargs": 2},
     "N": {"type": click.IntRange(min=1)},
     "N|AUTO": {"type": PanelSize()},
+    "X|AUTO|NONE": {"type": Share()},
     "PATH": {"type": click.Path(path_type=Path)},
     "FILE": {"type": click.Path(exists=True, dir_okay=False, path_type=Path)},
     "DIRECTORY": {"type": click.Path(exists=True, file_okay=False, path_type=Path)},

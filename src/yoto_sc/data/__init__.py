@@ -15,7 +15,7 @@ from yoto_sc.data._kinds import (
 from yoto_sc.data._levels import Levels, find_levels
 from yoto_sc.data._opening import NoTableError, open_file
 from yoto_sc.data._reading import former_layer, layer_of, read_expression
-from yoto_sc.data._summary import summarize
+from yoto_sc.data._summary import FEW_CELLS, FLOOR_IN_ALL, FLOOR_IN_CLASS, summarize
 from yoto_sc.data._tasks import (
     check_task_keys,
     keys_by_kind,
@@ -29,6 +29,9 @@ from yoto_sc.data._tasks import (
 from yoto_sc.data._values import joined
 
 __all__ = [
+    "FEW_CELLS",
+    "FLOOR_IN_ALL",
+    "FLOOR_IN_CLASS",
     "KINDS",
     "TRANSCRIPTOME",
     "Categorical",

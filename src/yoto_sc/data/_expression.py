@@ -39,13 +39,15 @@ class Reduced(NamedTuple):
         """Sum over the cells of one block."""
         wide = block.data.astype(np.float64)  # the places of the values are not copied
         part = sp.csr_matrix((wide, block.indices, block.indptr), shape=block.shape)
-        sums = (values.T.tocsr() @ part).toarray()
+        columns = values.T.tocsr()
+        sums = (columns @ part).toarray()
         of_squares = counts = np.zeros((0, block.shape[1]))
         if squares is not None:
             part.data **= 2
             of_squares = (part.T @ squares.astype(np.float64)).T
         if expressing:
-            counts = block.getnnz(axis=0)[None].astype(np.float64)
+            part.data = np.ones_like(wide)
+            counts = (columns @ part).toarray()
         return cls(sums, of_squares, counts)
 
     def plus(self, other: Reduced) -> Reduced:
@@ -172,14 +174,14 @@ class Expression(ABC):
             Which cells to take, shape ``(n_obs, n_columns)``, in sums of squared expression;
             `None`: there are none.
         expressing
-            Count the cells that express each gene, in one row.
+            Sum the weights of the cells that express each gene, too.
         raw
             Expression as stored, rather than on the model's scale.
         """
         total = Reduced(
             np.zeros((values.shape[1], self.n_vars)),
             np.zeros((0 if squares is None else squares.shape[1], self.n_vars)),
-            np.zeros((int(expressing), self.n_vars)),
+            np.zeros((values.shape[1] if expressing else 0, self.n_vars)),
         )
         for rows, block in self.blocks(raw=raw):
             of_block = None if squares is None else squares[rows]

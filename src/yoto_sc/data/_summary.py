@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+FEW_CELLS = 50
+"""Of a class with fewer cells, the share that expresses a gene is taken of so many."""
+FLOOR_IN_CLASS, FLOOR_IN_ALL = 0.05, 0.01
+"""Genes are hardly seen if no class, or, without classes, no such share of all cells has them."""
 MAX_GROUPS = 200
 """More groups are numbers, or names of cells, rather than types."""
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from yoto_sc.data import Categorical
+from yoto_sc.data import FEW_CELLS, FLOOR_IN_ALL, Categorical
 from yoto_sc.metrics import gene_correlation
 
 if TYPE_CHECKING:
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 
     from yoto_sc._problem import Problem
 
-DETECTION_FLOOR = 0.01
-"""A gene that is seen in a smaller share of the cells of every class is easily missed."""
-FEW_CELLS = 50
-"""Of a class with fewer cells, a share is taken of so many: one cell of eight is no share."""
 COPY = 0.8
 """Two genes that are correlated above this tell an assay much the same."""
 N_HEAVIEST = 8
@@ -158,7 +154,9 @@ def _summary(
 ) -> dict[str, Any]:
     """Put the panel into a few numbers and names."""
     fullest = classes.iloc[1 + int(classes["total"].iloc[1:].argmax()) if len(classes) > 1 else 0]
-    floor = DETECTION_FLOOR
+    floor = problem.requirements.min_detection
+    if floor is None:
+        floor = FLOOR_IN_ALL
     below = genes.index[genes["peak_detection"] < floor]
     summary: dict[str, Any] = {
         "share_of_heaviest": float(genes["share"].nlargest(N_HEAVIEST).sum()),
@@ -166,7 +164,7 @@ def _summary(
         "crowding": float(fullest["total"]),
         "crowded_class": fullest["category"],
         "crowded_task": fullest["task"],
-        "detection_floor": floor,
+        "detection_floor": float(floor),
         "least_detected": str(genes["peak_detection"].idxmin()),
     }
     if problem.requirements.max_crowding is not None:

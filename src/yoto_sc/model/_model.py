@@ -37,7 +37,7 @@ from yoto_sc.model._adapting import AdaptationMixin
 from yoto_sc.model._fields import TaskField, registered_tasks
 from yoto_sc.model._saving import SavingMixin
 from yoto_sc.nn import Annealing, Linear
-from yoto_sc.rules import Requirements, check_n_genes
+from yoto_sc.rules import Requirements, check_n_genes, detection_floor
 from yoto_sc.train import (
     LARGE_PANEL,
     LARGE_PANEL_STEPS,
@@ -88,7 +88,7 @@ class YOTO(AdaptationMixin, SavingMixin):
         Genes or patterns (``"MT-*"``) that must not be.
     candidates
         Boolean column of ``adata.var``, or genes, to choose from; `None`: all genes.
-    preference, cost, budget, mean_range, fraction_range, max_crowding, crowding_key
+    preference, cost, budget, mean_range, fraction_range, max_crowding, crowding_key, min_detection
         Further rules on the panel; see :func:`yoto_sc.tl.select`.
     n_hidden
         Units of each encoder.
@@ -135,6 +135,7 @@ class YOTO(AdaptationMixin, SavingMixin):
         fraction_range: Sequence[float | None] | None = None,
         max_crowding: float | None = None,
         crowding_key: str | None = None,
+        min_detection: float | Literal["auto"] | None = "auto",
         n_hidden: int = 64,
         n_members: int = 4,
         class_weight_power: float = 0.5,
@@ -142,6 +143,13 @@ class YOTO(AdaptationMixin, SavingMixin):
         random_state: int = 0,
     ) -> None:
         super().__init__(adata, registry)
+        self.tasks = registered_tasks(self.registry)
+        min_detection = detection_floor(
+            min_detection,
+            fraction_range,
+            has_classes=any(task.kind == "categorical" for task in self.tasks),
+            n_obs=self.summary_stats.n_cells,
+        )
         requirements = Requirements(
             include=include,
             exclude=exclude,
@@ -153,6 +161,7 @@ class YOTO(AdaptationMixin, SavingMixin):
             fraction_range=fraction_range,
             max_crowding=max_crowding,
             crowding_key=crowding_key,
+            min_detection=min_detection,
         )
         if adata is not None:
             requirements = requirements.resolved(adata.var)
@@ -163,7 +172,6 @@ class YOTO(AdaptationMixin, SavingMixin):
         check_integer(n_hidden, "n_hidden", minimum=1)
         check_integer(n_members, "n_members", minimum=1)
         check_integer(random_state, "random_state", minimum=0)
-        self.tasks = registered_tasks(self.registry)
         self._problem = None
         n_allowed = self.summary_stats.n_vars
         rules = None

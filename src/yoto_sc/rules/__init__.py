@@ -2,13 +2,14 @@
 
 from yoto_sc.rules._gene_rules import Cap, GeneRules, check_n_genes
 from yoto_sc.rules._limits import limit_expression
-from yoto_sc.rules._requirements import Requirements, excluded_genes
+from yoto_sc.rules._requirements import Requirements, detection_floor, excluded_genes
 
 __all__ = [
     "Cap",
     "GeneRules",
     "Requirements",
     "check_n_genes",
+    "detection_floor",
     "excluded_genes",
     "limit_expression",
 ]

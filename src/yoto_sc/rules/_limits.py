@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from yoto_sc.data import FEW_CELLS
 from yoto_sc.rules._gene_rules import Cap, check_included
 
 if TYPE_CHECKING:
@@ -32,11 +33,21 @@ def limit_expression(
     fraction_range: Range | None,
     max_crowding: float | None,
     cell_types: pd.Categorical | None,
+    min_detection: float | None = None,
+    classes: Sequence[tuple[int, NDArray[np.integer[Any]]]] = (),
 ) -> GeneRules:
     """Add the rules that the genes' expression decides on.
 
     They are judged on all cells, in the units of the expression that is read: they describe the
     assay, and can be checked by anyone who has the data.
+
+    Parameters
+    ----------
+    min_detection
+        Smallest share of the cells that express a gene, of the class where it is seen most, or of
+        all; of 50 cells, where a class has fewer. Genes that must be in the panel are exempt.
+    classes
+        Numbers of classes and codes of the cells, -1 for none, of each task that has classes.
 
     Raises
     ------
@@ -44,8 +55,10 @@ def limit_expression(
         A range forbids a gene that must be in the panel.
     """
     types = pd.Categorical([]) if cell_types is None else cell_types
-    codes = np.full(expression.n_obs, -1) if cell_types is None else types.codes
-    sums, n_expressing, n_cells = _sums(expression, codes, len(types.categories))
+    n_types = len(types.categories)
+    groups = [*([] if cell_types is None else [(n_types, types.codes)]), *classes]
+    sums, expressing, n_cells = _sums(expression, groups)
+    n_expressing = expressing[-1]
     limits = {}
     for name, statistic, bounds in (
         ("mean_range", sums[-1] / np.maximum(n_expressing, 1), mean_range),
@@ -57,6 +70,10 @@ def limit_expression(
             limit &= statistic <= (np.inf if high is None else high)
             limits[f"{name}=({low}, {high})"] = limit
             check_included(names, rules.required, f"{name}=({low}, {high})", limit)
+    if min_detection is not None:
+        of = np.r_[np.maximum(n_cells[n_types:-1], FEW_CELLS), n_cells[-1]]
+        peak = (expressing[n_types:] / of[:, None]).max(axis=0)
+        limits[f"min_detection={min_detection:g}"] = (peak >= min_detection) | rules.required
     caps = {}
     if max_crowding is not None:
         caps = {
@@ -68,19 +85,22 @@ def limit_expression(
 
 
 def _sums(
-    expression: Expression, codes: NDArray[np.integer[Any]], n_types: int
+    expression: Expression, groups: Sequence[tuple[int, NDArray[np.integer[Any]]]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.intp]]:
-    """Sum each gene over the cells of each type and, in the last row, over all cells.
+    """Sum each gene over the cells of each group and, in the last row, over all cells.
 
     Returns
     -------
-    The sums, ``(n_types + 1, n_vars)``; for each gene the number of cells that express it,
-    ``(n_vars,)``; and the number of cells summed over, ``(n_types + 1,)``.
+    The sums, and the numbers of cells that express each gene, both ``(n_groups + 1, n_vars)``; and
+    the number of cells summed over, ``(n_groups + 1,)``.
     """
-    n_obs = expression.n_obs
-    members = np.flatnonzero(codes >= 0)
-    cells = np.concatenate([members, np.arange(n_obs)])
-    rows = np.concatenate([codes[members], np.full(n_obs, n_types)])
-    design = sp.csr_matrix((np.ones(len(cells)), (cells, rows)), shape=(n_obs, n_types + 1))
+    n_obs, cells, rows, start = expression.n_obs, [], [], 0
+    for n_codes, codes in (*groups, (1, np.zeros(expression.n_obs, dtype=np.intp))):
+        members = np.flatnonzero(codes >= 0)
+        cells.append(members)
+        rows.append(start + codes[members].astype(np.intp))
+        start += n_codes
+    place = np.concatenate(cells), np.concatenate(rows)
+    design = sp.csr_matrix((np.ones(len(place[0])), place), shape=(n_obs, start))
     sums = expression.reduce(design, expressing=True, raw=True)
-    return sums.values, sums.expressing[0], np.bincount(rows, minlength=n_types + 1)
+    return sums.values, sums.expressing, np.bincount(place[1], minlength=start)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from yoto_sc._checks import as_list, check_amount, check_column, mask_of
 from yoto_sc._genes import SYMBOLS, check_strings, resolve_genes
-from yoto_sc.data import Categorical
+from yoto_sc.data import FLOOR_IN_ALL, FLOOR_IN_CLASS, Categorical
 from yoto_sc.rules._gene_rules import Cap, GeneRules, check_included
 from yoto_sc.rules._limits import limit_expression
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
     from yoto_sc._genes import UnknownGenes
     from yoto_sc.data import Expression
+
+
+_FEWEST = 1000
+"""Of fewer cells, most classes are too small to say how often a gene is seen."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Requirements:
         Var column with weights of the genes; missing is 1, and 0 forbids the gene.
     cost, budget
         Var column with costs, and what the panel may cost in all.
-    mean_range, fraction_range, max_crowding
+    mean_range, fraction_range, max_crowding, min_detection
         See :func:`yoto_sc.rules._limits.limit_expression`.
     crowding_key
         Obs column of the cell types for `max_crowding`; `None`: the first categorical task.
@@ -66,6 +70,7 @@ class Requirements:
     fraction_range: Sequence[float | None] | None = None
     max_crowding: float | None = None
     crowding_key: str | None = None
+    min_detection: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("include", "exclude"):
@@ -82,6 +87,10 @@ class Requirements:
             if bounds is not None:  # files of JSON know no infinity
                 finite = tuple(None if bound == np.inf else bound for bound in bounds)
                 object.__setattr__(self, name, finite)
+        if self.min_detection is not None:
+            check_amount(self.min_detection, "min_detection")
+            if self.min_detection > 1:
+                raise ValueError(f"min_detection must be at most 1, not {self.min_detection}.")
         if self.max_crowding is not None:
             check_amount(self.max_crowding, "max_crowding")
         elif self.crowding_key is not None:
@@ -134,7 +143,7 @@ class Requirements:
     @property
     def are_on_expression(self) -> bool:
         """Whether any of them can be told from expression only."""
-        asked = (self.mean_range, self.fraction_range, self.max_crowding)
+        asked = (self.mean_range, self.fraction_range, self.max_crowding, self.min_detection)
         return any(limit is not None for limit in asked)
 
     def gene_rules(self, var: pd.DataFrame) -> GeneRules:
@@ -211,8 +220,14 @@ class Requirements:
         expression: Expression,
         categorical_keys: Sequence[str],
         unlabeled: Collection[object],
+        classes: Sequence[tuple[int, NDArray[Any]]] = (),
     ) -> GeneRules:
         """Return all rules, those that depend on expression too.
+
+        Parameters
+        ----------
+        classes
+            See :func:`yoto_sc.rules._limits.limit_expression`.
 
         Raises
         ------
@@ -236,6 +251,8 @@ class Requirements:
             fraction_range=self.fraction_range,
             max_crowding=self.max_crowding,
             cell_types=cell_types,
+            min_detection=self.min_detection,
+            classes=classes,
         )
 
     def to_params(self) -> dict[str, Any]:
@@ -251,7 +268,7 @@ class Requirements:
                     0.0 if low is None else float(low),
                     np.inf if high is None else float(high),
                 ]
-            elif name in ("budget", "max_crowding"):
+            elif name in ("budget", "max_crowding", "min_detection"):
                 value = float(value)
             params[name] = value
         return params
@@ -260,6 +277,31 @@ class Requirements:
     def from_params(cls, params: Mapping[str, Any]) -> Requirements:
         """Read what was asked from ``params`` of a selection, or a model's arguments."""
         return cls(**{f.name: params[f.name] for f in fields(cls) if f.name in params})
+
+
+def detection_floor(
+    min_detection: float | Literal["auto"] | None,
+    fraction_range: Sequence[float | None] | None,
+    *,
+    has_classes: bool,
+    n_obs: int,
+) -> float | None:
+    """Return the smallest share of cells that is asked for, by default too; `None`: any.
+
+    By default there is none beside a range of shares, or in few cells.
+
+    Raises
+    ------
+    ValueError
+        `min_detection` is another word.
+    """
+    if not isinstance(min_detection, str):
+        return min_detection
+    if min_detection != "auto":
+        raise ValueError(f'min_detection must be a number, "auto" or None, not {min_detection!r}.')
+    if fraction_range is not None or n_obs < _FEWEST:
+        return None
+    return FLOOR_IN_CLASS if has_classes else FLOOR_IN_ALL
 
 
 def excluded_genes(names: pd.Index, exclude: Sequence[str]) -> NDArray[np.bool_]:

@@ -32,7 +32,7 @@ from yoto_sc.data import (
     point_out_no_labels,
 )
 from yoto_sc.judge import MAX_CELLS, assay_tables, warnings_on
-from yoto_sc.rules import Requirements, excluded_genes
+from yoto_sc.rules import Requirements, detection_floor, excluded_genes
 from yoto_sc.tl._groups import find_group_key, score_on_groups, with_group_scores
 from yoto_sc.tl._request import Request
 from yoto_sc.tl._write import (
@@ -80,6 +80,7 @@ def select(
     fraction_range: Sequence[float | None] | None = None,
     max_crowding: float | None = None,
     crowding_key: str | None = None,
+    min_detection: float | Literal["auto"] | None = "auto",
     unknown_genes: UnknownGenes = "error",
     unlabeled: str | Sequence[object] = (),
     unlabeled_cells: Literal["auto", "use", "ignore"] = "auto",
@@ -194,6 +195,11 @@ def select(
     crowding_key
         Column of ``adata.obs`` with the cell types for `max_crowding`; `None`: the first of
         `categorical_keys`. Categories in `unlabeled` are no type.
+    min_detection
+        Smallest share of the cells that express a gene, of the class where it is seen most, over
+        all categorical tasks (of 50 cells, where a class has fewer), or of all cells. Genes in
+        `include` are exempt. ``"auto"``: 0.05, or, without categorical tasks, 0.01; no bound
+        with `fraction_range`, or in fewer than 1,000 cells. `None`: no bound.
     unknown_genes
         What to do about genes in `include` and `candidates` that `adata` lacks: ``"error"`` names
         them, with what they may have meant; ``"ignore"`` passes over them with a warning, unless
@@ -328,6 +334,9 @@ def select(
         fraction_range=fraction_range,
         max_crowding=max_crowding,
         crowding_key=crowding_key,
+        min_detection=detection_floor(
+            min_detection, fraction_range, has_classes=bool(keys["categorical"]), n_obs=adata.n_obs
+        ),
     ).resolved(adata.var, unknown_genes)
     request = Request(
         n_genes,

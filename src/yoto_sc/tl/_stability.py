@@ -27,7 +27,7 @@ from yoto_sc._workers import aside, may_move, shared
 from yoto_sc.data import KINDS, check_task_keys, keys_by_kind, point_out_no_labels
 from yoto_sc.judge import split_cells
 from yoto_sc.metrics import jaccard_index, kuncheva_index, mean_of_defined
-from yoto_sc.rules import Requirements
+from yoto_sc.rules import Requirements, detection_floor
 from yoto_sc.tl._request import Request
 from yoto_sc.tl._write import given_only, weights_as_params
 
@@ -156,6 +156,12 @@ def stability(
     rules_on |= {f.name: given.pop(f.name) for f in fields(Requirements) if f.name in given}
     unknown_genes = given.pop("unknown_genes", "error")
     check_unknown_genes(unknown_genes)
+    rules_on["min_detection"] = detection_floor(
+        rules_on.get("min_detection", "auto"),
+        rules_on.get("fraction_range"),
+        has_classes=bool(keys["categorical"]),
+        n_obs=adata.n_obs,
+    )
     requirements = Requirements(**rules_on).resolved(adata.var, unknown_genes)
     weights = {name: given.pop(name, None) for name in ("task_weights", "class_weights")}
     unknown = sorted(given.keys() - {f.name for f in fields(Request)})
