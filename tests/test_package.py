@@ -242,9 +242,8 @@ def test_functions_have_the_sections_they_need(name):
         assert any(line.startswith(">>> ") for line in sections["Examples"])
     if name.startswith(("tl.", "pl.")):
         assert sections["Raises"]
-        assert sections["Parameters"][0] == (
-            "table" if name in ("pl.compare", "pl.transfer") else "adata"
-        )
+        of_a_table = ("pl.compare", "pl.probe_failure", "pl.transfer")
+        assert sections["Parameters"][0] == ("table" if name in of_a_table else "adata")
 
 
 @pytest.mark.parametrize("name", ["Panel", "model.YOTO"])

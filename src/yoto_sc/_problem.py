@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
@@ -24,7 +25,6 @@ from yoto_sc.rules import Requirements
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from yoto_sc.data import Expression, Levels, Task
@@ -192,6 +192,13 @@ class Problem:
     def levels(self) -> Levels:
         """The tasks that lie within others."""
         return find_levels(self.tasks, self.labels)
+
+    @cached_property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Which cells have a label of any task, shape ``(n_obs,)``."""
+        seen = [task.observed(array) for task, array in zip(self.tasks, self.labels, strict=True)]
+        found: NDArray[np.bool_] = np.any(seen, axis=0)
+        return found
 
     def expression_of(self, genes: Sequence[str]) -> Expression:
         """Return the expression of a panel's genes, in memory; the same ones are read once."""

@@ -3,6 +3,7 @@
 from yoto_sc.judge._assay_table import AssayTables, assay_tables, warnings_on
 from yoto_sc.judge._attribution import attribute, panel_table, without_table
 from yoto_sc.judge._exchanges import Exchange, Exchanges
+from yoto_sc.judge._failures import Failures, lost_genes
 from yoto_sc.judge._judgement import Answers, Judgement, judge, path_sizes
 from yoto_sc.judge._linear_heads import HeadJudgement
 from yoto_sc.judge._ridge import ridge_path
@@ -27,6 +28,7 @@ __all__ = [
     "AssayTables",
     "Exchange",
     "Exchanges",
+    "Failures",
     "HeadJudgement",
     "Judgement",
     "Role",
@@ -42,6 +44,7 @@ __all__ = [
     "fold_cells",
     "is_measurable",
     "judge",
+    "lost_genes",
     "mean_score",
     "panel_table",
     "path_sizes",

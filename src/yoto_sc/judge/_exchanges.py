@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.model_selection import GroupKFold
 
-from yoto_sc.judge._linear_heads import LINEAR_HEADS
+from yoto_sc.judge._linear_heads import head_of, standardized
 from yoto_sc.judge._roles import find_roles, role_losses, still_kept
-from yoto_sc.judge._splits import at_most, fold_cells
+from yoto_sc.judge._splits import MAX_JUDGED, at_most, fold_units
 from yoto_sc.metrics import bootstrap_weights
 from yoto_sc.select import Screening, survey
 
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from yoto_sc.judge._linear_heads import HeadJudgement, LogisticHead, RidgeHead
     from yoto_sc.judge._roles import Role
 
-_MAX_CELLS = 5000
-"""Panels are judged on at most this many cells, all of which are held out once."""
-_N_FOLDS = 5
 _CHOOSING_SHARE = 0.6
 """Substitutes are found without the cells of the other folds, which then judge them."""
 _N_CANDIDATES = 1000
@@ -70,14 +66,11 @@ class Exchanges:
         self, problem: Problem, panel: NDArray[np.intp], rng: np.random.Generator
     ) -> None:
         tasks, rules = problem.tasks, problem.rules
-        labelled = np.any(
-            [task.observed(array) for task, array in zip(tasks, problem.labels, strict=True)],
-            axis=0,
-        )
-        cells = at_most(_MAX_CELLS, np.flatnonzero(labelled), rng)
+        labelled = problem.labelled
+        cells = at_most(MAX_JUDGED, np.flatnonzero(labelled), rng)
         labels = [array[cells] for array in problem.labels]
         groups = None if problem.groups is None else problem.groups.iloc[cells].factorize()[0]
-        folds = _folds(tasks, labels, groups, rng)
+        folds = fold_units(tasks, labels, groups, rng)
         n_choosing = max(1, int(_CHOOSING_SHARE * (folds.max() + 1)))
 
         judging = np.zeros(len(labelled), dtype=bool)
@@ -101,10 +94,7 @@ class Exchanges:
         self._rules = rules.subset(self._genes)
         self._importance = [task.weight for task in tasks]
 
-        values = problem.expression.take(cells, self._genes).toarray().astype(np.float32)
-        values -= values.mean(axis=0)
-        values /= np.maximum(values.std(axis=0), _TINY)
-        self._values = values
+        self._values = values = standardized(problem.expression.take(cells, self._genes))
         choosing = folds < n_choosing
         self.roles = find_roles(
             [
@@ -120,7 +110,7 @@ class Exchanges:
         self._weights = np.vstack([np.ones((1, len(cells)), dtype=np.float32), drawn])
         self._choosing, self._judging = (
             [
-                _head_of(
+                head_of(
                     task, array, [(folds != fold, folds == fold) for fold in part], self._weights
                 )
                 for task, array in zip(tasks, labels, strict=True)
@@ -242,32 +232,3 @@ def _codes(task: Task, labels: NDArray[Any]) -> NDArray[np.intp]:
     if not task.categories:
         return np.empty(0, dtype=np.intp)
     return np.unique(labels[task.observed(labels)]).astype(np.intp)
-
-
-def _head_of(
-    task: Task,
-    labels: NDArray[Any],
-    folds: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
-    weights: NDArray[np.float32],
-) -> LogisticHead | RidgeHead:
-    seen = task.observed(labels)
-    labelled = [(train & seen, test & seen) for train, test in folds]
-    return LINEAR_HEADS[task.linear_head](labels, labelled, weights, task.n_outputs)
-
-
-def _folds(
-    tasks: Sequence[Task],
-    labels: Sequence[NDArray[Any]],
-    groups: NDArray[np.intp] | None,
-    rng: np.random.Generator,
-) -> NDArray[np.intp]:
-    """Deal cells, or whole groups, into folds; shape ``(n_obs,)``."""
-    n_obs = len(labels[0])
-    if groups is None:
-        return fold_cells(tasks, labels, min(_N_FOLDS, n_obs), rng)
-    n_folds = min(_N_FOLDS, len(np.unique(groups)))
-    folds = np.empty(n_obs, dtype=np.intp)
-    splitter = GroupKFold(n_folds, shuffle=True, random_state=int(rng.integers(2**31)))
-    for fold, (_, test) in enumerate(splitter.split(folds, groups=groups)):
-        folds[test] = fold
-    return folds

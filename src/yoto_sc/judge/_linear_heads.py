@@ -14,7 +14,10 @@ from yoto_sc.metrics import mean_of_defined, weighted_f1, weighted_r2
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import scipy.sparse as sp
     from numpy.typing import NDArray
+
+    from yoto_sc.data import Task
 
     Folds = Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]
 
@@ -65,9 +68,17 @@ class LogisticHead:
         return self._judge(values, self._fitted)
 
     def refit(
-        self, values: NDArray[np.float32], position: int, correlation: float
+        self, values: NDArray[np.float32], position: int | NDArray[np.intp], correlation: float
     ) -> HeadJudgement:
-        """Fit to a changed panel and judge, starting from the whole panel's coefficients."""
+        """Fit to a changed panel and judge, starting from the whole panel's coefficients.
+
+        Parameters
+        ----------
+        position
+            Places of the panel in which it changed.
+        correlation
+            Of the new genes in these places with the former ones; 0, if there are none.
+        """
         fitted: list[LogisticRegression | None] = []
         for (train, _), whole in zip(self._folds, self._fitted, strict=True):
             if whole is None:
@@ -187,7 +198,7 @@ class RidgeHead:
         )
 
     def refit(
-        self, values: NDArray[np.float32], position: int, correlation: float
+        self, values: NDArray[np.float32], position: int | NDArray[np.intp], correlation: float
     ) -> HeadJudgement:
         """Fit to a changed panel and judge; the solution is in closed form."""
         del position, correlation
@@ -221,3 +232,24 @@ LINEAR_HEADS: dict[str, type[LogisticHead | RidgeHead]] = {
     "ridge": RidgeHead,
 }
 """By the name that a kind of task gives."""
+
+
+def standardized(expression: sp.csr_matrix) -> NDArray[np.float32]:
+    """Return genes with mean 0 and standard deviation 1, dense; constant ones are 0."""
+    values = expression.toarray().astype(np.float32)
+    values -= values.mean(axis=0)
+    values /= np.maximum(values.std(axis=0), 1e-9)
+    found: NDArray[np.float32] = values
+    return found
+
+
+def head_of(
+    task: Task,
+    labels: NDArray[Any],
+    folds: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
+    weights: NDArray[np.float32],
+) -> LogisticHead | RidgeHead:
+    """Return the heads of a task, which learn from, and are judged on, its labelled cells."""
+    seen = task.observed(labels)
+    labelled = [(train & seen, test & seen) for train, test in folds]
+    return LINEAR_HEADS[task.linear_head](labels, labelled, weights, task.n_outputs)

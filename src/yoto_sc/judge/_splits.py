@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import GroupKFold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 MAX_CELLS = 100_000
 """More cells teach no more; see the method page."""
+MAX_JUDGED = 5000
+"""Changed panels are judged on at most this many cells, all of which are held out once."""
+N_FOLDS = 5
 _SURE_CELLS = 500
 """So many cells of a class are learned from, however rare it is, where others are left out."""
 
@@ -106,6 +110,24 @@ def fold_cells(
     order = _sorted_by(_strata(tasks, labels), rng)
     folds = np.empty(len(order), dtype=np.intp)
     folds[order] = (np.arange(len(order)) + rng.integers(n_folds)) % n_folds
+    return folds
+
+
+def fold_units(
+    tasks: Sequence[Task],
+    labels: Sequence[NDArray[Any]],
+    groups: NDArray[np.intp] | None,
+    rng: np.random.Generator,
+) -> NDArray[np.intp]:
+    """Deal cells, or whole groups, into folds; shape ``(n_obs,)``."""
+    n_obs = len(labels[0])
+    if groups is None:
+        return fold_cells(tasks, labels, min(N_FOLDS, n_obs), rng)
+    n_folds = min(N_FOLDS, len(np.unique(groups)))
+    folds = np.empty(n_obs, dtype=np.intp)
+    splitter = GroupKFold(n_folds, shuffle=True, random_state=int(rng.integers(2**31)))
+    for fold, (_, test) in enumerate(splitter.split(folds, groups=groups)):
+        folds[test] = fold
     return folds
 
 

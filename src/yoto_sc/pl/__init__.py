@@ -12,6 +12,7 @@ from yoto_sc.pl._grouped_plots import (
     selected_genes_stacked_violin,
 )
 from yoto_sc.pl._path import path
+from yoto_sc.pl._probe_failure import probe_failure
 from yoto_sc.pl._redundancy import redundancy
 from yoto_sc.pl._selected_genes import selected_genes
 from yoto_sc.pl._stability import stability
@@ -24,6 +25,7 @@ __all__ = [
     "compare",
     "confusion",
     "path",
+    "probe_failure",
     "redundancy",
     "selected_genes",
     "selected_genes_dotplot",

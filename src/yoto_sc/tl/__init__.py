@@ -8,6 +8,7 @@ from yoto_sc.tl._compare import compare
 from yoto_sc.tl._evaluate import evaluate
 from yoto_sc.tl._impute import impute
 from yoto_sc.tl._predict import predict
+from yoto_sc.tl._probe_failure import probe_failure
 from yoto_sc.tl._select import select
 from yoto_sc.tl._stability import stability
 from yoto_sc.tl._substitutes import substitutes
@@ -19,6 +20,7 @@ __all__ = [
     "evaluate",
     "impute",
     "predict",
+    "probe_failure",
     "select",
     "stability",
     "substitutes",

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from yoto_sc._checks import as_list, check_adata, check_integer, check_split_key
-from yoto_sc._keys import DEFAULT_KEY, PARAMS, Keys
-from yoto_sc._panel import Panel
-from yoto_sc._problem import Problem
+from yoto_sc._checks import as_list, check_adata, check_integer
+from yoto_sc._keys import DEFAULT_KEY
 from yoto_sc._progress import progress, shows_progress
 from yoto_sc._threads import one_thread
-from yoto_sc.data import KINDS, former_layer, layer_of, named_tasks
 from yoto_sc.judge import Exchanges, is_measurable, verdict_on
 from yoto_sc.metrics import standard_deviation
-from yoto_sc.rules import Requirements
 from yoto_sc.teach import with_components
+from yoto_sc.tl._question import check_labelled, question
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from anndata import AnnData
 
@@ -155,21 +151,9 @@ def substitutes(
     check_adata(adata)
     check_integer(n, "n", minimum=1)
     check_integer(random_state, "random_state", minimum=0)
-    panel, problem = _question(adata, model_or_key, layer)
+    panel, problem = question(adata, model_or_key, layer)
     positions = _positions(panel, as_list(genes, "genes"))
-    labelled = np.zeros(adata.n_obs, dtype=bool)
-    for task, labels in zip(problem.tasks, problem.labels, strict=True):
-        labelled |= task.observed(labels)
-        if not task.is_learnable(labels):
-            raise ValueError(
-                f"adata.{task.place}[{task.name!r}] shows fewer than two of the values that the "
-                "panel was selected for. Pass labelled data, such as those it was selected on."
-            )
-    if problem.groups is not None and problem.groups[labelled].nunique() < 2:
-        raise ValueError(
-            f"All cells with a label are in one group of split_key={problem.split_key!r}; "
-            "holding groups out needs at least 2."
-        )
+    check_labelled(adata, problem)
     rng = np.random.default_rng(random_state)
     rows: list[dict[str, Any]] = []
     with one_thread():
@@ -184,105 +168,6 @@ def substitutes(
                 rows += _rows(adata.var_names, problem.tasks, exchanges, position, n)
                 done()
     return pd.DataFrame(rows).astype({"rank": "Int64"})
-
-
-def _question(adata: AnnData, model_or_key: Any, layer: str | None) -> tuple[list[str], Problem]:
-    """Return a panel, most important gene first, and what it was selected for."""
-    if isinstance(model_or_key, str) and Keys(model_or_key).selected in adata.var.columns:
-        return _from_key(adata, model_or_key, layer)
-    from yoto_sc.model import YOTO
-
-    if isinstance(model_or_key, str | PathLike):
-        try:
-            model_or_key = YOTO.load(Path(model_or_key), accelerator="cpu")
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"{str(model_or_key)!r} is neither the key of a selection in adata nor the "
-                "directory of a saved model. Run yoto_sc.tl.select first, or pass its key_added."
-            ) from error
-    if not isinstance(model_or_key, YOTO):
-        raise TypeError(
-            "model_or_key must be the key of a selection in adata, a yoto_sc.model.YOTO or the "
-            f"directory of a saved one, not {type(model_or_key).__name__}."
-        )
-    return _from_model(adata, model_or_key, layer)
-
-
-def _from_key(adata: AnnData, key: str, layer: str | None) -> tuple[list[str], Problem]:
-    params: Mapping[str, Any] = adata.uns.get(Keys(key).uns, {}).get(PARAMS, {})
-    keys = {
-        name: as_list(params.get(kind.argument), kind.argument)
-        for name, kind in KINDS.items()
-        if not kind.is_derived
-    }
-    transcriptome = int(params.get("transcriptome", 0))
-    if not any(keys.values()) and not transcriptome:
-        raise KeyError(
-            f"adata.uns[{key!r}]['params'] does not name the tasks of the selection. Run "
-            f"yoto_sc.tl.select(adata, …, key_added={key!r}) again."
-        )
-    _check_labels(adata, named_tasks(keys))
-    as_text = as_list(params.get("unlabeled"), "unlabeled")  # stored as strings, whatever they are
-    unlabeled = [
-        category
-        for name in {*keys["categorical"], params.get("crowding_key")} & {*adata.obs.columns}
-        for category in adata.obs[name].dropna().unique()
-        if str(category) in as_text
-    ]
-    problem = Problem.from_adata(
-        adata,
-        keys,
-        transcriptome=transcriptome,
-        task_weights=params.get("task_weights"),
-        class_weights=_class_weights(adata, params.get("class_weights")),
-        layer=layer_of(str(params.get("expression", "X"))) if layer is None else layer,
-        split_key=params.get("split_key"),
-        unlabeled=unlabeled,
-        requirements=Requirements.from_params(params),
-    )
-    return Panel.from_adata(adata, key).genes, problem
-
-
-def _class_weights(adata: AnnData, table: pd.DataFrame | None) -> dict[str, dict[Any, float]]:
-    """Return the weights of classes that are found; stored as text, whatever they are."""
-    weights: dict[str, dict[Any, float]] = {}
-    if table is not None:
-        for task, of_task in table.groupby("task", sort=False):
-            by_text = dict(zip(of_task["category"].astype(str), of_task["weight"], strict=True))
-            found = adata.obs[task].dropna().unique()
-            weights[str(task)] = {c: by_text[str(c)] for c in found if str(c) in by_text}
-    return weights
-
-
-def _from_model(adata: AnnData, model: YOTO, layer: str | None) -> tuple[list[str], Problem]:
-    genes = model.panel().genes
-    absent = [gene for gene in genes if gene not in adata.var_names]
-    if absent:
-        raise KeyError(
-            f"adata lacks {len(absent)} panel genes: {absent}. Pass data with all genes."
-        )
-    _check_labels(adata, model.tasks)
-    setup = model.registry["setup_args"]
-    check_split_key(adata.obs, setup["split_key"])
-    problem = Problem.from_tasks(
-        adata,
-        model.tasks,
-        layer=former_layer(adata, model.selection.source) if layer is None else layer,
-        split_key=setup["split_key"],
-        unlabeled=tuple(as_list(setup["unlabeled"], "unlabeled")),
-        requirements=Requirements.from_params(model.init_params_["non_kwargs"]),
-    )
-    return genes, problem
-
-
-def _check_labels(adata: AnnData, tasks: Sequence[Task]) -> None:
-    for task in tasks:
-        known = list(getattr(adata, task.place).keys())
-        if not task.is_derived and task.name not in known:
-            raise KeyError(
-                f"The panel was selected for {task.name!r}, which is not in adata.{task.place}. "
-                f"There are {known}."
-            )
 
 
 def _positions(panel: list[str], genes: list[str]) -> list[int]:
