@@ -153,6 +153,10 @@ def commands() -> None:
     option("--max-crowding X", "Largest sum of mean expression in any cell type."),
     option("--crowding-key COLUMN", "Column of obs with the types for crowding."),
     option(
+        "--platform NAME|FILE",
+        "Rules of xenium, merscope, cosmx or qpcr, or of a TOML file, where none are given.",
+    ),
+    option(
         "--min-detection X|AUTO|NONE",
         "Share of cells that express a gene, in the class where it is seen most.",
         default="auto",

@@ -2,9 +2,11 @@
 
 from yoto_sc.rules._gene_rules import Cap, GeneRules, check_n_genes
 from yoto_sc.rules._limits import limit_expression
+from yoto_sc.rules._platforms import PLATFORMS, platform_rules, with_platform
 from yoto_sc.rules._requirements import Requirements, detection_floor, excluded_genes
 
 __all__ = [
+    "PLATFORMS",
     "Cap",
     "GeneRules",
     "Requirements",
@@ -12,4 +14,6 @@ __all__ = [
     "detection_floor",
     "excluded_genes",
     "limit_expression",
+    "platform_rules",
+    "with_platform",
 ]

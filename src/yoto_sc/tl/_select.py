@@ -32,7 +32,13 @@ from yoto_sc.data import (
     point_out_no_labels,
 )
 from yoto_sc.judge import MAX_CELLS, assay_tables, warnings_on
-from yoto_sc.rules import Requirements, detection_floor, excluded_genes
+from yoto_sc.rules import (
+    PLATFORMS,
+    Requirements,
+    detection_floor,
+    excluded_genes,
+    with_platform,
+)
 from yoto_sc.tl._groups import find_group_key, score_on_groups, with_group_scores
 from yoto_sc.tl._request import Request
 from yoto_sc.tl._write import (
@@ -81,6 +87,7 @@ def select(
     max_crowding: float | None = None,
     crowding_key: str | None = None,
     min_detection: float | Literal["auto"] | None = "auto",
+    platform: str | Path | None = None,
     unknown_genes: UnknownGenes = "error",
     unlabeled: str | Sequence[object] = (),
     unlabeled_cells: Literal["auto", "use", "ignore"] = "auto",
@@ -200,6 +207,11 @@ def select(
         all categorical tasks (of 50 cells, where a class has fewer), or of all cells. Genes in
         `include` are exempt. ``"auto"``: 0.05, or, without categorical tasks, 0.01; no bound
         with `fraction_range`, or in fewer than 1,000 cells. `None`: no bound.
+    platform
+        ``"xenium"``, ``"merscope"``, ``"cosmx"`` or ``"qpcr"``: rules for `min_detection`,
+        `mean_range` and `max_crowding` that suit it, for a reference of droplet counts; or a TOML
+        file with rules of one's own, under the names of these arguments. Rules that are given
+        come before those of the platform.
     unknown_genes
         What to do about genes in `include` and `candidates` that `adata` lacks: ``"error"`` names
         them, with what they may have meant; ``"ignore"`` passes over them with a warning, unless
@@ -323,21 +335,28 @@ def select(
     keys = keys_by_kind(
         categorical_keys=categorical_keys, continuous_keys=continuous_keys, obsm_keys=obsm_keys
     )
-    requirements = Requirements(
-        include=include,
-        exclude=exclude,
-        candidates=candidates,
-        preference=preference,
-        cost=cost,
-        budget=budget,
-        mean_range=mean_range,
-        fraction_range=fraction_range,
-        max_crowding=max_crowding,
-        crowding_key=crowding_key,
-        min_detection=detection_floor(
-            min_detection, fraction_range, has_classes=bool(keys["categorical"]), n_obs=adata.n_obs
-        ),
-    ).resolved(adata.var, unknown_genes)
+    asked = with_platform(
+        platform,
+        {
+            "exclude": exclude,
+            "candidates": candidates,
+            "preference": preference,
+            "cost": cost,
+            "budget": budget,
+            "mean_range": mean_range,
+            "fraction_range": fraction_range,
+            "max_crowding": max_crowding,
+            "crowding_key": crowding_key,
+            "min_detection": min_detection,
+        },
+    )
+    asked["min_detection"] = detection_floor(
+        asked["min_detection"],
+        asked["fraction_range"],
+        has_classes=bool(keys["categorical"]),
+        n_obs=adata.n_obs,
+    )
+    requirements = Requirements(include=include, **asked).resolved(adata.var, unknown_genes)
     request = Request(
         n_genes,
         random_state=random_state,
@@ -379,6 +398,12 @@ def select(
     )
     request.check(problem)
     _report(problem, layer)
+    if platform in PLATFORMS and not problem.expression.is_counts:
+        logger.warning(
+            "platform=%r has bounds for counts, but adata.%s holds none.",
+            platform,
+            problem.expression.source,
+        )
 
     scores = None
     if group_key is not None and (train_kwargs or {}).get("validation_size") != 0:
@@ -405,6 +430,7 @@ def select(
         "unlabeled_cells": unlabeled_cells,
         "max_cells": None if max_cells is None else int(max_cells),
         "group_key": None if on_groups is None else group_key,
+        "platform": None if platform is None else str(platform),
         **requirements.to_params(),
         "max_steps": None if max_steps is None else int(max_steps),
         "auto": isinstance(n_genes, str),

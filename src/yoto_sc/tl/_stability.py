@@ -27,7 +27,7 @@ from yoto_sc._workers import aside, may_move, shared
 from yoto_sc.data import KINDS, check_task_keys, keys_by_kind, point_out_no_labels
 from yoto_sc.judge import split_cells
 from yoto_sc.metrics import jaccard_index, kuncheva_index, mean_of_defined
-from yoto_sc.rules import Requirements, detection_floor
+from yoto_sc.rules import Requirements, detection_floor, with_platform
 from yoto_sc.tl._request import Request
 from yoto_sc.tl._write import given_only, weights_as_params
 
@@ -154,6 +154,7 @@ def stability(
     batch_key = given.pop("batch_key", None)
     rules_on: dict[str, Any] = {"include": include, "exclude": exclude, "candidates": candidates}
     rules_on |= {f.name: given.pop(f.name) for f in fields(Requirements) if f.name in given}
+    rules_on = with_platform(given.pop("platform", None), rules_on)
     unknown_genes = given.pop("unknown_genes", "error")
     check_unknown_genes(unknown_genes)
     rules_on["min_detection"] = detection_floor(
