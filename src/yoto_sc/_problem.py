@@ -20,7 +20,7 @@ from yoto_sc.data import (
     read_tasks,
     with_weights,
 )
-from yoto_sc.rules import Requirements
+from yoto_sc.rules import Classes, Requirements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,7 +128,7 @@ class Problem:
             expression = expression.held()  # or it would be read once more
         labels = tuple(task.encode(task.column(adata, task.name)) for task in tasks)
         classes = [
-            (task.n_outputs, codes)
+            Classes(task.name, task.categories, codes)
             for task, codes in zip(tasks, labels, strict=True)
             if task.kind == "categorical"
         ]

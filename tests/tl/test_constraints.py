@@ -280,3 +280,42 @@ def test_a_range_without_an_end_is_saved_with_the_model(
     select(adata, mean_range=(0.0, np.inf), max_steps=2, model_dir=tmp_path / "model")
     assert (tmp_path / "model" / "model.json").exists()
     assert yt.Panel.from_adata(adata).n_genes == 6
+
+
+@pytest.mark.parametrize("redundancy", [1, 3])
+def test_each_class_has_so_many_genes_that_mark_it(make_adata, quick_arguments, redundancy):
+    adata = make_adata()
+    yt.tl.select(adata, 14, redundancy=redundancy, **quick_arguments)
+    values = np.log1p(adata.X.toarray())
+    assert adata.uns["yoto"]["params"]["redundancy"] == redundancy
+    for task in ("task_0", "task_1"):
+        labels = adata.obs[task]
+        for category in labels.cat.categories:
+            inside, rest = labels == category, (labels != category) & labels.notna()
+            a, b = values[inside], values[rest]
+            n = len(a) + len(b)
+            pooled = np.sqrt((len(a) * a.var(axis=0) + len(b) * b.var(axis=0)) / (n - 2))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                effect = (a.mean(axis=0) - b.mean(axis=0)) / pooled
+            best = np.argsort(-np.nan_to_num(effect))[: 2 * redundancy]
+            marks = (effect >= 0.5) | np.isin(np.arange(adata.n_vars), best)
+            assert (marks & adata.var["yoto_selected"].to_numpy()).sum() >= redundancy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"redundancy": 0}, ValueError, "redundancy must be at least 1"),
+        ({"redundancy": 1.5}, TypeError, "redundancy must be an integer"),
+        ({"redundancy": 8}, ValueError, "n_genes=14, redundancy=8"),
+        ({"redundancy": 2, "n_genes": "auto"}, ValueError, 'n_genes="auto" takes'),
+        ({"redundancy": 2, "categorical_keys": ()}, ValueError, "`redundancy` needs classes"),
+    ],
+)
+def test_bad_redundancy(make_adata, quick_arguments, arguments, error, message):
+    arguments = {"n_genes": 14, **quick_arguments, **arguments}
+    adata = make_adata()
+    before = adata.copy()
+    with pytest.raises(error, match=message):
+        yt.tl.select(adata, **arguments)
+    assert list(adata.var) == list(before.var)

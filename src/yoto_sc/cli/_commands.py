@@ -152,6 +152,7 @@ def commands() -> None:
     option("--fraction-range MIN MAX", "Share of cells that express a gene."),
     option("--max-crowding X", "Largest sum of mean expression in any cell type."),
     option("--crowding-key COLUMN", "Column of obs with the types for crowding."),
+    option("--redundancy N", "Genes, at least, that mark each class."),
     option(
         "--platform NAME|FILE",
         "Rules of xenium, merscope, cosmx or qpcr, or of a TOML file, where none are given.",

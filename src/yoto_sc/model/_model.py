@@ -88,7 +88,9 @@ class YOTO(AdaptationMixin, SavingMixin):
         Genes or patterns (``"MT-*"``) that must not be.
     candidates
         Boolean column of ``adata.var``, or genes, to choose from; `None`: all genes.
-    preference, cost, budget, mean_range, fraction_range, max_crowding, crowding_key, min_detection
+    preference, cost, budget, mean_range, fraction_range, max_crowding, crowding_key
+        Further rules on the panel; see :func:`yoto_sc.tl.select`.
+    min_detection, redundancy
         Further rules on the panel; see :func:`yoto_sc.tl.select`.
     n_hidden
         Units of each encoder.
@@ -136,6 +138,7 @@ class YOTO(AdaptationMixin, SavingMixin):
         max_crowding: float | None = None,
         crowding_key: str | None = None,
         min_detection: float | Literal["auto"] | None = "auto",
+        redundancy: int | None = None,
         n_hidden: int = 64,
         n_members: int = 4,
         class_weight_power: float = 0.5,
@@ -162,6 +165,7 @@ class YOTO(AdaptationMixin, SavingMixin):
             max_crowding=max_crowding,
             crowding_key=crowding_key,
             min_detection=min_detection,
+            redundancy=redundancy,
         )
         if adata is not None:
             requirements = requirements.resolved(adata.var)

@@ -35,17 +35,33 @@ class Cap:
     Parameters
     ----------
     amounts
-        Shape ``(n_vars,)``: what each gene adds; non-negative.
+        Shape ``(n_vars,)``: what each gene adds; non-negative, or, of a quota, -1 for its genes.
     bound
-        The sum may not be larger.
+        The sum may not be larger. Of a quota, it is minus the number of its genes that must be
+        there.
     """
 
     amounts: NDArray[np.float64]
     bound: float
 
+    @classmethod
+    def quota(cls, genes: NDArray[np.bool_], at_least: int) -> Cap:
+        """Ask for some of the `genes`, a mask of shape ``(n_vars,)``."""
+        return cls(-genes.astype(np.float64), -float(at_least))
+
+    @property
+    def is_quota(self) -> bool:
+        """Whether it is a bound from below."""
+        return self.bound < 0
+
+    @property
+    def largest(self) -> float:
+        """The bound, with the tolerance for rounded numbers."""
+        return self.bound + _TOLERANCE * abs(self.bound)
+
     def holds(self, genes: NDArray[np.bool_]) -> bool:
         """Whether the panel `genes`, a mask of shape ``(n_vars,)``, keeps to the bound."""
-        return float(self.amounts[genes].sum()) <= self.bound * (1 + _TOLERANCE)
+        return float(self.amounts[genes].sum()) <= self.largest
 
 
 @dataclass(frozen=True)
@@ -99,7 +115,7 @@ class GeneRules:
         rest = genes.copy()
         rest[gene] = False
         for cap in self.caps.values():
-            left = cap.bound * (1 + _TOLERANCE) - cap.amounts[rest].sum()
+            left = cap.largest - cap.amounts[rest].sum()
             may &= cap.amounts <= left
         return may
 
@@ -147,7 +163,8 @@ class GeneRules:
         """Return the size, up to `limit`, of the largest panel that meets all rules; 0 if none.
 
         What a panel meets, a smaller one with the required genes meets too, as amounts are not
-        negative. So the sizes that can be met have no gap.
+        negative. So the sizes that can be met have no gap. Quotas may ask for more than the
+        smallest size, and then it is not looked for.
         """
         low, high = self.smallest_size, limit
         if low > high or not self.is_feasible(low):
@@ -199,9 +216,18 @@ class GeneRules:
             )
             if names[0] in kept:
                 return rules.is_feasible(n_genes)
-            return rules.hold(rules.required)  # the smallest panel weighs least
+            return rules._can_be_met()
 
         return [names[position] for position in sorted(_smallest(can_be_met, len(names)))]
+
+    def _can_be_met(self) -> bool:
+        """Whether a panel of any size meets all rules."""
+        if not any(cap.is_quota for cap in self.caps.values()):
+            return self.hold(self.required)  # the smallest panel weighs least
+        genes = np.flatnonzero(self.allowed)
+        if self.required.sum() > self.required[genes].sum():
+            return False
+        return _solve(np.zeros(len(genes)), self.subset(genes), None, 0.0) is not None
 
     def _search(
         self, scores: NDArray[np.float64], n_genes: int, gap: float = 0.0
@@ -230,15 +256,17 @@ class GeneRules:
         """Return the amounts, ``(n_caps, n_vars)``, and bounds, ``(n_caps,)``, of order 1."""
         rows = np.array([cap.amounts for cap in self.caps.values()])
         bounds = np.array([cap.bound for cap in self.caps.values()])
-        scale = np.maximum(bounds, np.where(rows.any(axis=1), rows.max(axis=1), 1))
-        return rows / scale[:, None], bounds * (1 + _TOLERANCE) / scale
+        largest = np.abs(rows).max(axis=1)
+        scale = np.maximum(np.abs(bounds), np.where(largest > 0, largest, 1))
+        return rows / scale[:, None], np.array([c.largest for c in self.caps.values()]) / scale
 
 
 def _solve(
-    scores: NDArray[np.float64], rules: GeneRules, n_genes: int, gap: float
+    scores: NDArray[np.float64], rules: GeneRules, n_genes: int | None, gap: float
 ) -> NDArray[np.intp] | None:
-    """Maximise the total score by branch and bound; all genes are allowed."""
+    """Maximise the total score by branch and bound; all genes are allowed, and so may be sizes."""
     n_vars = len(scores)
+    least, most = (0, n_vars) if n_genes is None else (n_genes, n_genes)
     rows, bounds = rules._scaled_caps()
     spread = float(np.ptp(scores))
     loss = (scores.max() - scores) / (spread if spread > 0 else 1.0)
@@ -250,9 +278,9 @@ def _solve(
             integrality=np.ones(n_vars, dtype=np.intp),
             bounds=Bounds(rules.required.astype(float), np.ones(n_vars)),
             constraints=[
-                LinearConstraint(np.ones((1, n_vars)), n_genes, n_genes),
+                LinearConstraint(np.ones((1, n_vars)), least, most),
                 LinearConstraint(rows, -np.inf, bounds),
-                LinearConstraint(refused, -np.inf, n_genes - 1),
+                LinearConstraint(refused, -np.inf, refused.sum(axis=1) - 1),
             ],
             options={"mip_rel_gap": gap, "node_limit": max_nodes},
         )
@@ -310,6 +338,11 @@ def check_n_genes(n_genes: int | Literal["auto"], rules: GeneRules) -> None:
     """
     n_required = int(rules.required.sum())
     if n_genes == "auto":
+        if any(cap.is_quota for cap in rules.caps.values()):
+            raise ValueError(
+                'n_genes="auto" takes the smallest panel that is good enough, and `redundancy` '
+                "asks for more than that. Say how many genes."
+            )
         size = max(1, n_required)
     elif not is_integer(n_genes):
         raise TypeError(f'n_genes must be an integer or "auto", not {n_genes!r}.')

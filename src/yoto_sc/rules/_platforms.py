@@ -15,6 +15,7 @@ PLATFORMS = ("xenium", "merscope", "cosmx", "qpcr")
 RULES = (
     *("exclude", "candidates", "preference", "cost", "budget"),
     *("mean_range", "fraction_range", "max_crowding", "crowding_key", "min_detection"),
+    "redundancy",
 )
 """What a platform may set; which genes must be in a panel is no matter of it."""
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from yoto_sc._checks import as_list, check_amount, check_column, mask_of
+from yoto_sc._checks import as_list, check_amount, check_column, check_integer, mask_of
 from yoto_sc._genes import SYMBOLS, check_strings, resolve_genes
 from yoto_sc.data import FLOOR_IN_ALL, FLOOR_IN_CLASS, Categorical
 from yoto_sc.rules._gene_rules import Cap, GeneRules, check_included
 from yoto_sc.rules._limits import limit_expression
+from yoto_sc.rules._redundancy import require_markers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from yoto_sc._genes import UnknownGenes
     from yoto_sc.data import Expression
+    from yoto_sc.rules._redundancy import Classes
 
 
 _FEWEST = 1000
@@ -51,6 +53,8 @@ class Requirements:
         See :func:`yoto_sc.rules._limits.limit_expression`.
     crowding_key
         Obs column of the cell types for `max_crowding`; `None`: the first categorical task.
+    redundancy
+        See :func:`yoto_sc.rules._redundancy.require_markers`.
 
     Raises
     ------
@@ -71,6 +75,7 @@ class Requirements:
     max_crowding: float | None = None
     crowding_key: str | None = None
     min_detection: float | None = None
+    redundancy: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("include", "exclude"):
@@ -91,6 +96,9 @@ class Requirements:
             check_amount(self.min_detection, "min_detection")
             if self.min_detection > 1:
                 raise ValueError(f"min_detection must be at most 1, not {self.min_detection}.")
+        if self.redundancy is not None:
+            check_integer(self.redundancy, "redundancy", minimum=1)
+            object.__setattr__(self, "redundancy", int(self.redundancy))
         if self.max_crowding is not None:
             check_amount(self.max_crowding, "max_crowding")
         elif self.crowding_key is not None:
@@ -143,6 +151,10 @@ class Requirements:
     @property
     def are_on_expression(self) -> bool:
         """Whether any of them can be told from expression only."""
+        return self._limit_expression or self.redundancy is not None
+
+    @property
+    def _limit_expression(self) -> bool:
         asked = (self.mean_range, self.fraction_range, self.max_crowding, self.min_detection)
         return any(limit is not None for limit in asked)
 
@@ -220,14 +232,14 @@ class Requirements:
         expression: Expression,
         categorical_keys: Sequence[str],
         unlabeled: Collection[object],
-        classes: Sequence[tuple[int, NDArray[Any]]] = (),
+        classes: Sequence[Classes] = (),
     ) -> GeneRules:
         """Return all rules, those that depend on expression too.
 
         Parameters
         ----------
         classes
-            See :func:`yoto_sc.rules._limits.limit_expression`.
+            Of all tasks that have some.
 
         Raises
         ------
@@ -236,24 +248,33 @@ class Requirements:
         """
         rules = self.gene_rules(adata.var)
         self.check_types(adata.obs, categorical_keys)
-        if not self.are_on_expression:
-            return rules
-        cell_types = None
-        if self.max_crowding is not None:
-            key = categorical_keys[0] if self.crowding_key is None else self.crowding_key
-            task = Categorical.from_adata(adata, key, unlabeled)
-            cell_types = task.from_codes(task.encode(adata.obs[key]))
-        return limit_expression(
-            rules,
-            adata.var_names,
-            expression,
-            mean_range=self.mean_range,
-            fraction_range=self.fraction_range,
-            max_crowding=self.max_crowding,
-            cell_types=cell_types,
-            min_detection=self.min_detection,
-            classes=classes,
-        )
+        if self.redundancy is not None and not classes:
+            raise ValueError("`redundancy` needs classes: name their column in categorical_keys.")
+        if self._limit_expression:
+            rules = limit_expression(
+                rules,
+                adata.var_names,
+                expression,
+                mean_range=self.mean_range,
+                fraction_range=self.fraction_range,
+                max_crowding=self.max_crowding,
+                cell_types=self._cell_types(adata, categorical_keys, unlabeled),
+                min_detection=self.min_detection,
+                classes=[(len(of_task.names), of_task.codes) for of_task in classes],
+            )
+        if self.redundancy is not None:
+            rules = require_markers(rules, expression, classes, self.redundancy)
+        return rules
+
+    def _cell_types(
+        self, adata: AnnData, categorical_keys: Sequence[str], unlabeled: Collection[object]
+    ) -> pd.Categorical | None:
+        """Return the cell types that crowding is judged in, if it is."""
+        if self.max_crowding is None:
+            return None
+        key = categorical_keys[0] if self.crowding_key is None else self.crowding_key
+        task = Categorical.from_adata(adata, key, unlabeled)
+        return task.from_codes(task.encode(adata.obs[key]))
 
     def to_params(self) -> dict[str, Any]:
         """Write what was asked in plain types that a file can hold; `from_params` reads it."""

@@ -87,6 +87,7 @@ def select(
     max_crowding: float | None = None,
     crowding_key: str | None = None,
     min_detection: float | Literal["auto"] | None = "auto",
+    redundancy: int | None = None,
     platform: str | Path | None = None,
     unknown_genes: UnknownGenes = "error",
     unlabeled: str | Sequence[object] = (),
@@ -207,6 +208,13 @@ def select(
         all categorical tasks (of 50 cells, where a class has fewer), or of all cells. Genes in
         `include` are exempt. ``"auto"``: 0.05, or, without categorical tasks, 0.01; no bound
         with `fraction_range`, or in fewer than 1,000 cells. `None`: no bound.
+    redundancy
+        Number of genes, at least, that mark each class of each categorical task, so that it can be
+        told even if a probe fails; a gene may mark several. It marks a class if its mean in it, on
+        the model's scale (log counts), exceeds that in the other labelled cells by half a pooled
+        standard deviation; of a class that fewer than ``2 * redundancy`` genes mark so, so many
+        of its best ones count. Met exactly, with all other rules, but not with
+        ``n_genes="auto"``.
     platform
         ``"xenium"``, ``"merscope"``, ``"cosmx"`` or ``"qpcr"``: rules for `min_detection`,
         `mean_range` and `max_crowding` that suit it, for a reference of droplet counts; or a TOML
@@ -348,6 +356,7 @@ def select(
             "max_crowding": max_crowding,
             "crowding_key": crowding_key,
             "min_detection": min_detection,
+            "redundancy": redundancy,
         },
     )
     asked["min_detection"] = detection_floor(
