@@ -11,6 +11,7 @@ import dask.array as da
 import yoto_sc as yt
 from yoto_sc import _progress
 from yoto_sc._progress import progress, shows_progress
+from yoto_sc.data import _chunked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +61,7 @@ def test_every_pass_over_a_store_has_a_bar(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(_progress, "_DELAY", 0)
+    monkeypatch.setattr(_chunked, "_HELD_BYTES", 0)  # or it would be read into memory
     adata = make_adata()
     adata.X = da.from_array(adata.X.toarray(), chunks=(50, -1))
     few: dict[str, Any] = {"max_steps": 3, "accelerator": "cpu", "group_key": None}

@@ -98,7 +98,7 @@ def test_substitutes_by_key_and_by_model_are_the_same(done: Done) -> None:
 
 
 def test_substitutes_know_the_weights_by_key(done: Done) -> None:
-    from yoto_sc.tl._substitutes import _from_key
+    from yoto_sc.tl._question import _from_key
 
     _, problem = _from_key(done.adata, "yoto", None)
     model = yt.model.YOTO.load(done.model_dir, accelerator="cpu")
