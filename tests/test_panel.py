@@ -503,3 +503,23 @@ def test_files_that_cannot_be_written(counted, tmp_path):
     with pytest.raises(ValueError, match="groupby='cell' has 201 groups"):
         panel.to_csv(path, many, groupby="cell")
     assert not list(tmp_path.iterdir())
+
+
+def test_backups_are_the_genes_that_come_next():
+    genes = [f"g{number}" for number in range(7)]
+    table = pd.DataFrame(
+        {
+            "selected": [True, False, False, True, False, False, False],
+            "rank": pd.array([1, 4, 3, 2, None, 6, 5], dtype="Int64"),
+            "score": np.linspace(1, 0, 7),
+            "task": "",
+            "category": "",
+        },
+        index=genes,
+    )
+    panel = Panel(table)
+    assert panel.backups(3) == ["g2", "g1", "g6"]
+    assert [*panel, *panel.backups(2)] == panel.prefix(4).genes
+    for n in (0, 5):
+        with pytest.raises(ValueError, match="between 1 and the 4 ranked genes"):
+            panel.backups(n)

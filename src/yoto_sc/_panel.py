@@ -224,6 +224,27 @@ class Panel(Sequence[str]):
         ranks: NDArray[np.float64] = self.table["rank"].to_numpy(dtype=np.float64, na_value=np.inf)
         return Panel(self.table.assign(selected=ranks <= k))
 
+    def backups(self, n: int) -> list[str]:
+        """Return the genes that come next, should probes of the panel fail, best first.
+
+        Parameters
+        ----------
+        n
+            Number of genes, from 1 to the number of ranked genes that are not selected.
+
+        Raises
+        ------
+        ValueError
+            `n` is outside that range.
+        """
+        ranked = self.table[self.table["rank"].notna() & ~self.table["selected"]]
+        if not 1 <= n <= len(ranked):
+            raise ValueError(
+                f"n must be between 1 and the {len(ranked)} ranked genes that are not selected, "
+                f"not {n}."
+            )
+        return list(ranked.sort_values("rank", kind="stable").index[:n])
+
     def subset(self, adata: AnnData) -> AnnData:
         """Return a copy of `adata` that holds only the panel's genes, in the panel's order.
 
