@@ -333,8 +333,8 @@ def test_a_file_may_be_a_list_alone(tmp_path):
 
 def test_the_command_line_reads_the_same_files(tmp_path):
     (tmp_path / "list.tsv").write_text("Gene Symbol\tx\na\t1\nb\t2\n", encoding="utf-8")
-    assert genes_in(tmp_path / "list.tsv") == ["a", "b"]
-    assert genes_in(excel(tmp_path / "list.xlsx", [["gene"], ["a"]])) == ["a"]
+    assert genes_in(str(tmp_path / "list.tsv")) == ["a", "b"]
+    assert genes_in(str(excel(tmp_path / "list.xlsx", [["gene"], ["a"]]))) == ["a"]
     (tmp_path / "list.csv").write_text("", encoding="utf-8")
     with pytest.raises(click.BadParameter, match=r"list\.csv is no list of genes"):
-        genes_in(tmp_path / "list.csv")
+        genes_in(str(tmp_path / "list.csv"))

@@ -60,6 +60,7 @@ def check_adata(adata: AnnData, name: str = "adata", *, copy: bool = False) -> N
             f"{name} has the shape {adata.shape}; it needs at least one cell and gene."
         )
     load_tables(adata)
+    check_writable(adata.var_names, f"{name}.var_names")
     for names, axis in ((adata.obs_names, "obs"), (adata.var_names, "var")):
         if not names.is_unique:
             twice = names[names.duplicated()][0]
@@ -93,6 +94,11 @@ def check_written_keys(
     """
     if not isinstance(keys.key, str) or not keys.key:
         raise TypeError(f"key_added must be a non-empty string, not {keys.key!r}.")
+    if "/" in keys.key:
+        raise ValueError(
+            f"key_added={keys.key!r} has a slash in it, which no file could be read by."
+        )
+    check_writable([keys.key], "key_added")
     for column in written:
         if column in inputs or list(written).count(column) > 1:
             raise ValueError(
@@ -136,6 +142,49 @@ def check_batch_key(obs: pd.DataFrame, batch_key: str | None, tasks: Collection[
         )
 
 
+def check_writable(names: Iterable[object], what: str) -> None:
+    """Refuse names that no file can hold.
+
+    Raises
+    ------
+    ValueError
+        A name holds a NUL, or half of a surrogate pair.
+    """
+    every = "\n".join(map(str, names))
+    if _is_text(every):
+        return
+    bad = next(name for name in every.split("\n") if not _is_text(name))
+    raise ValueError(
+        f"{what} holds {bad!r}, which has a NUL or half of a surrogate pair in it, and cannot be "
+        "written to a file. Rename it."
+    )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in name
+
+
+def check_index_names(adata: AnnData, obs: Collection[str], var: Collection[str] = ()) -> None:
+    """Refuse tables whose index is called as a column that is to be written to them.
+
+    Raises
+    ------
+    ValueError
+        Such a table could not be written to a file.
+    """
+    for axis, written in (("obs", obs), ("var", var)):
+        name = getattr(adata, axis).index.name
+        if name in written:
+            raise ValueError(
+                f"adata.{axis}.index is named {name!r}, as a result is. Rename it: "
+                f"adata.{axis}.index.name = None."
+            )
+
+
 def check_not_foreign(
     adata: AnnData,
     keys: Keys,
@@ -147,6 +196,7 @@ def check_not_foreign(
     The results are `written`, by place; `columns` are the var columns read, by argument.
     """
     var = {keys.selected, keys.rank, keys.score, keys.imposed}
+    check_index_names(adata, written["obs"], var)
     for argument, column in columns.items():
         if isinstance(column, str) and column in var:
             raise ValueError(

@@ -64,7 +64,8 @@ def assert_same_selection(one: AnnData, other: AnnData, assert_same_predictions:
     assert_same_predictions(one, other)
     ours, theirs = one.uns["yoto"], other.uns["yoto"]
     assert ours.keys() == theirs.keys()
-    for name in ours.keys() - {"params"}:
+    assert ours["assay_summary"] == theirs["assay_summary"]
+    for name in ours.keys() - {"params", "assay_summary"}:
         pd.testing.assert_frame_equal(ours[name], theirs[name], check_exact=True)
 
 

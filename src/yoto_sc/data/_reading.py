@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from yoto_sc.data._expression import Expression
 
 logger = logging.getLogger(__name__)
+_COUNTS = ("counts", "raw_counts", "count")
+"""Usual names of layers with counts."""
+_LARGEST_LOG = 50.0
+"""Logarithms of expression are smaller, whatever their base."""
 
 
 def read_expression(
@@ -77,10 +81,26 @@ def read_expression(
         raise ValueError(
             f"adata.{source} is zero everywhere. Name the layer that holds expression in `layer`."
         )
+    if genes is None and not extremes.are_integers:
+        _hint(adata, source, extremes.high)
     seen = source, extremes.are_integers, extremes.high
     if isinstance(matrix, sp.csr_matrix):
         return MemoryExpression(*seen, matrix)
     return ChunkedExpression(*seen, matrix, extremes.n_stored / max(np.prod(matrix.shape), 1))
+
+
+def _hint(adata: AnnData, source: str, high: float) -> None:
+    """Say what may be better than what is read, which is no counts."""
+    better = next((layer for layer in _COUNTS if layer in adata.layers), None)
+    if better is not None and source in ("X", "raw"):
+        logger.info("adata.%s holds no counts; layer=%r may, which is better.", source, better)
+    if high > _LARGEST_LOG:
+        logger.warning(
+            "adata.%s holds fractions up to %.4g: neither counts nor logarithms. Name a layer of "
+            "counts, or take logarithms first: sc.pp.log1p(adata).",
+            source,
+            high,
+        )
 
 
 def _opened(

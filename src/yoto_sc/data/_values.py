@@ -77,6 +77,7 @@ def canonical(values: Any, source: str) -> sp.csr_matrix:
             "backed or lazily. Call adata.to_memory() first."
         )
     check_dtype(values, source)
+    _check_structure(values, source)
     with np.errstate(over="ignore"):  # an overflow becomes inf, which is refused later
         if not is_sparse:
             blocks = [
@@ -93,6 +94,18 @@ def canonical(values: Any, source: str) -> sp.csr_matrix:
         matrix.sum_duplicates()
         matrix.eliminate_zeros()
     return matrix
+
+
+def _check_structure(values: Any, source: str) -> None:
+    """Refuse a damaged matrix, whose places would lead compiled code out of its memory."""
+    if isinstance(values, sp.csr_matrix | sp.csr_array | sp.csc_matrix | sp.csc_array):
+        try:  # on a shell of its own, as the check trims what it is given
+            parts = (values.data, values.indices, values.indptr)
+            type(values)(parts, shape=values.shape).check_format(full_check=True)
+        except ValueError as error:
+            raise ValueError(
+                f"adata.{source} is a damaged sparse matrix: {error}. Read it anew."
+            ) from error
 
 
 def no_rows(n_vars: int) -> sp.csr_matrix:

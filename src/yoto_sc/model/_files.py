@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 from pathlib import Path
@@ -124,4 +125,6 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, datetime.date):  # a time is one, too
+        return str(value)
     raise TypeError(f"{type(value).__name__} cannot be saved in a model file.")

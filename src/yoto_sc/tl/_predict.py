@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Literal
 
-from yoto_sc._checks import check_adata, check_embedding, check_fraction, check_written_keys
+import pandas as pd
+
+from yoto_sc._checks import (
+    check_adata,
+    check_embedding,
+    check_fraction,
+    check_index_names,
+    check_written_keys,
+)
 from yoto_sc._keys import ADAPTATION, DEFAULT_KEY, Keys
 from yoto_sc._progress import shows_progress
 from yoto_sc.tl._models import as_model
 from yoto_sc.tl._write import result_places, write_predictions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from anndata import AnnData
 
+    from yoto_sc.data import Task
     from yoto_sc.model import YOTO
+
+logger = logging.getLogger(__name__)
 
 
 @shows_progress
@@ -153,6 +166,8 @@ def predict(
     for place, written in result_places(names, model.tasks).items():
         labels = [task.name for task in model.tasks if task.place == place]
         check_written_keys(names, written, labels, place)
+        if place == "obs":
+            check_index_names(adata, written)
     query, genes = model.label(
         adata,
         layer=layer,
@@ -163,6 +178,7 @@ def predict(
         embedding=embedding,
     )
     adata = adata.copy() if copy else adata
+    _point_out_foreign(adata, names, model.tasks)
     write_predictions(
         adata,
         names,
@@ -189,3 +205,24 @@ def predict(
     if stored or names.uns in adata.uns:
         adata.uns[names.uns] = stored
     return adata if copy else None
+
+
+def _point_out_foreign(adata: AnnData, names: Keys, tasks: Sequence[Task]) -> None:
+    """Say so where labels take the place of something that no prediction of the model is."""
+    for task in tasks:
+        column = names.prediction(task.name)
+        if task.place != "obs" or column not in adata.obs.columns:
+            continue
+        there = adata.obs[column]
+        known = {str(category) for category in task.categories}
+        if (
+            not {str(value) for value in there.dropna().unique()} <= known
+            if known
+            else not pd.api.types.is_numeric_dtype(there.dtype)
+        ):
+            logger.warning(
+                "adata.obs[%r] held something else than predictions of this model, and is "
+                "overwritten. Another key_added than %r would have kept it.",
+                column,
+                names.key,
+            )

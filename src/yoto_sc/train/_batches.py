@@ -166,7 +166,7 @@ class SelectionData(LightningDataModule):
         )
         self.watched = at_most(_WATCHED_CELLS, np.arange(len(self.validation)), watched_rng)
         self._cells = _Shuffled(len(self.train), n_members, rng)
-        self._batch_size = recipe.batch_size
+        self._batch_size = min(recipe.batch_size, len(self.train))
         self._sample_seed = int(rng.integers(2**31))
         self._batches = lesson.problem.batches_of(lesson.split.train)
         self._shift_rng = self._noise_rng.spawn(1)[0]

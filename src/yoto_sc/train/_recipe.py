@@ -83,8 +83,9 @@ class Recipe:
     trainer_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_integer(self.max_steps, "max_steps", minimum=1)
-        check_integer(self.batch_size, "batch_size", minimum=1)
+        for name in ("max_steps", "batch_size"):
+            check_integer(getattr(self, name), name, minimum=1)
+            object.__setattr__(self, name, int(getattr(self, name)))  # Lightning asks for type int
         if self.max_cells is not None:
             check_integer(self.max_cells, "max_cells", minimum=1000)
         if self.selection_network not in get_args(Network):

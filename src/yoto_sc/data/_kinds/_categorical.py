@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import linalg, special
 
+from yoto_sc._checks import check_writable
 from yoto_sc.data._kinds._no_label import looks_like_no_label
 from yoto_sc.data._kinds._task import Category, Task
 from yoto_sc.metrics import (
@@ -79,6 +80,7 @@ class Categorical(Task):
         _check(labels, name)
         _check_numbers(labels, name, isinstance(column.dtype, pd.CategoricalDtype))
         categories = labels.remove_unused_categories().categories
+        check_writable(categories, f"adata.obs[{name!r}]")
         return cls(name, tuple(_plain(c) for c in categories), bool(labels.ordered))
 
     @property
